@@ -1,0 +1,57 @@
+/**
+ * What the engine's parts ask of a repository. Archiving writes through `BlobWriter`, restoring and
+ * checking read through `BlobReader`; neither knows how packs, indexes and locks work.
+ *
+ * Ids are lower-case hexadecimal SHA-256: of the plaintext for blobs, of the stored bytes for every
+ * other file.
+ */
+
+declare const idOf: unique symbol
+type Id<Noun extends string> = string & { readonly [idOf]: Noun }
+
+export type BlobId = Id<'blob'>
+export type PackId = Id<'pack'>
+export type SnapshotId = Id<'snapshot'>
+
+export type BlobType = 'data' | 'tree'
+
+export interface BlobLocation {
+  readonly packId: PackId
+  /** Bytes from the start of the pack. */
+  readonly offset: number
+  /** Stored bytes, envelope included. */
+  readonly length: number
+  /** Plaintext bytes. */
+  readonly plainLength: number
+  /** Whether the stored form is a zstd frame. */
+  readonly compressed: boolean
+}
+
+export interface SavedBlob {
+  readonly id: BlobId
+  /** True when the repository, or this run, already had the blob: nothing was stored for it. */
+  readonly known: boolean
+  /** Bytes that the blob takes in its pack; 0 when known. */
+  readonly packedBytes: number
+}
+
+export interface BlobWriter {
+  /**
+   * Stores a blob unless it is there already. Resolves once the blob has its id and place; it is
+   * durable only after `flush`. Waits when too many bytes are in flight, so callers may simply
+   * await, or keep several calls open for parallelism. The plaintext must not be changed afterwards.
+   */
+  saveBlob(type: BlobType, plaintext: Uint8Array): Promise<SavedBlob>
+  /** Resolves when every blob saved so far lies in stored packs that stored index files name. */
+  flush(): Promise<void>
+}
+
+export interface BlobReader {
+  locate(type: BlobType, id: BlobId): BlobLocation | undefined
+  /** The blob's plaintext, its hash compared with the id. Throws `blob.missing` or `blob.damaged`. */
+  loadBlob(type: BlobType, id: BlobId): Promise<Uint8Array>
+  /** One range of a pack as stored; several neighbouring blobs can be read at once. */
+  readPack(packId: PackId, offset: number, length: number): Promise<Uint8Array>
+  /** Opens one stored blob: authenticates, decrypts, decompresses, compares the hash with the id. */
+  openBlob(type: BlobType, id: BlobId, location: BlobLocation, stored: Uint8Array): Promise<Uint8Array>
+}
