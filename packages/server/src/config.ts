@@ -1,0 +1,22 @@
+import { join } from 'node:path'
+
+export interface ServerConfig {
+  /** Absolute. Holds the catalogue, bootstrap.json, the master key and, by default, the vaults. */
+  readonly dataDir: string
+  readonly listen: { readonly host: string, readonly port: number }
+  readonly region: string
+  /** Absolute directories inside which resources may be declared and restores may write; none by default. */
+  readonly allowPaths: readonly string[]
+  /** Refuse to associate a resource that no agent offers, instead of failing its backup. */
+  readonly strictResources: boolean
+  readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug'
+}
+
+export function databasePath(config: Pick<ServerConfig, 'dataDir'>): string {
+  return join(config.dataDir, 'catalogue.db')
+}
+
+/** Where vaults lie: `<storage>/<project_id>/<vault_id>/`. */
+export function storageDir(config: Pick<ServerConfig, 'dataDir'>): string {
+  return join(config.dataDir, 'vaults')
+}

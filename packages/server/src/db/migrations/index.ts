@@ -1,0 +1,7 @@
+import type { Migration } from 'kysely/migration'
+import * as catalogue from './001-catalogue.ts'
+
+/** In the order in which they run; names are recorded in the database. */
+export const migrations: Record<string, Migration> = {
+  '001-catalogue': catalogue,
+}

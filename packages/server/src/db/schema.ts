@@ -1,0 +1,309 @@
+/**
+ * The catalogue's tables. Conventions, the same on every database: times are integer microseconds in
+ * UTC; booleans are 0 or 1; JSON is text; sizes end in their unit. Ids are text.
+ */
+import type { Insertable, Selectable, Updateable } from 'kysely'
+import type { Micros } from '../clock.ts'
+import type {
+  BackupId, CheckpointId, DomainId, JobId, OperationLogId, ProjectId, ResourceId, UserId, VaultId,
+} from '../ids.ts'
+
+export type Flag = 0 | 1
+
+export interface DomainTable {
+  id: DomainId
+  name: string
+}
+
+export interface ProjectTable {
+  id: ProjectId
+  domain_id: DomainId
+  name: string
+}
+
+export interface UserTable {
+  id: UserId
+  domain_id: DomainId
+  name: string
+  /** argon2id with its parameters, in the PHC string form. */
+  password_hash: string
+  created_at: Micros
+}
+
+/** Which project a user may act in. */
+export interface GrantTable {
+  user_id: UserId
+  project_id: ProjectId
+  role: 'admin'
+}
+
+export interface AccessKeyTable {
+  access_key: string
+  user_id: UserId
+  /** Sealed with the server's master key. */
+  secret_sealed: string
+  created_at: Micros
+}
+
+export interface TokenTable {
+  /** SHA-256 of the token, hexadecimal: the token itself is not kept. */
+  token_hash: string
+  user_id: UserId
+  project_id: ProjectId | null
+  domain_id: DomainId | null
+  methods: string
+  issued_at: Micros
+  expires_at: Micros
+}
+
+export type ResourceType = 'OS::Cinder::Volume' | 'OS::Sfs::Turbo'
+
+export interface ResourceTable {
+  id: ResourceId
+  project_id: ProjectId
+  type: ResourceType
+  name: string
+  /** Absolute path, as it was resolved when the resource was declared. */
+  path: string
+  size_bytes: number
+  created_at: Micros
+  updated_at: Micros
+}
+
+export type VaultStatus = 'available' | 'lock' | 'frozen' | 'deleting' | 'error'
+
+export interface VaultTable {
+  id: VaultId
+  project_id: ProjectId
+  user_id: UserId
+  name: string
+  description: string | null
+  enterprise_project_id: string
+  provider_id: string
+  status: VaultStatus
+  protect_type: 'backup' | 'replication'
+  object_type: string
+  cloud_type: string
+  consistent_level: string
+  charging_mode: string
+  is_multi_az: Flag
+  size_gb: number
+  /** Bytes that the vault's repository holds in packs. */
+  used_bytes: number
+  auto_bind: Flag
+  /** JSON: {} or {"tags": [...]}. */
+  bind_rules: string
+  auto_expand: Flag
+  smn_notify: Flag
+  threshold_percent: number
+  locked: Flag
+  demand_billing: Flag
+  availability_zone: string
+  sys_lock_source_service: string
+  backup_name_prefix: string | null
+  /** Where the repository lies: an absolute path or URL; null until the first backup creates it. */
+  repository_url: string | null
+  repository_id: string | null
+  /** The repository's password, sealed with the server's master key. */
+  password_sealed: string
+  created_at: Micros
+  updated_at: Micros
+}
+
+export type ProtectStatus = 'available' | 'protecting' | 'restoring' | 'removing' | 'error'
+
+export interface VaultResourceTable {
+  vault_id: VaultId
+  resource_id: ResourceId
+  project_id: ProjectId
+  resource_type: string
+  name: string | null
+  size_gb: number
+  protect_status: ProtectStatus
+  auto_protect: Flag
+  /** JSON as the client sent it. */
+  extra_info: string
+  added_at: Micros
+}
+
+export interface VaultTagTable {
+  vault_id: VaultId
+  key: string
+  value: string
+}
+
+export type CheckpointStatus = 'protecting' | 'available' | 'error' | 'deleting'
+
+export interface CheckpointTable {
+  id: CheckpointId
+  project_id: ProjectId
+  vault_id: VaultId
+  status: CheckpointStatus
+  name: string
+  description: string
+  auto_trigger: Flag
+  incremental: Flag
+  /** JSON array of {id, type, name, code, reason}. */
+  skipped_resources: string
+  created_at: Micros
+}
+
+export type BackupStatus =
+  | 'available' | 'protecting' | 'deleting' | 'restoring' | 'error'
+  | 'waiting_protect' | 'waiting_delete' | 'waiting_restore'
+
+export type ImageType = 'backup' | 'replication' | 'sync'
+
+export interface BackupTable {
+  id: BackupId
+  project_id: ProjectId
+  vault_id: VaultId
+  checkpoint_id: CheckpointId
+  parent_id: BackupId | null
+  name: string
+  description: string
+  status: BackupStatus
+  image_type: string
+  resource_id: ResourceId
+  resource_name: string
+  resource_type: string
+  resource_size_gb: number
+  resource_az: string
+  enterprise_project_id: string
+  provider_id: string
+  /** Echoes the request, as the cloud does: a first backup asked for as incremental shows 1. */
+  incremental: Flag
+  auto_trigger: Flag
+  created_at: Micros
+  updated_at: Micros
+  protected_at: Micros | null
+  expired_at: Micros | null
+  bootable: Flag | null
+  /** The engine's snapshot (restic's id) that holds the data; null until the run has written it. */
+  snapshot_id: string | null
+  support_lld: Flag
+  supported_restore_mode: 'na' | 'backup' | 'snapshot'
+  contain_system_disk: Flag
+  encrypted: Flag
+  system_disk: Flag
+  is_multi_az: Flag
+  /** JSON array of {image_id}, or null. */
+  os_images_data: string | null
+  /** Absolute path of the resource when it was backed up; null for rows without data of their own. */
+  source_path: string | null
+  /** Bytes of the source, and bytes that this backup added to the repository's packs. */
+  content_bytes: number
+  stored_bytes: number
+  version: number
+}
+
+export type MemberStatus = 'pending' | 'accepted' | 'rejected'
+
+/** A share: one backup offered to one other project. */
+export interface BackupMemberTable {
+  id: string
+  backup_id: BackupId
+  dest_project_id: ProjectId
+  status: MemberStatus
+  /** The receiver's vault; null until accepted. */
+  vault_id: VaultId | null
+  image_id: string | null
+  created_at: Micros
+  updated_at: Micros
+}
+
+export interface ReplicationRecordTable {
+  id: string
+  backup_id: BackupId
+  checkpoint_id: CheckpointId
+  vault_id: VaultId
+  project_id: ProjectId
+  status: 'waiting_replicate' | 'replicating' | 'success' | 'fail' | 'skip'
+  source_region: string
+  destination_region: string
+  destination_project_id: string
+  destination_vault_id: string
+  destination_backup_id: string
+  destination_checkpoint_id: string
+  progress: number
+  fail_code: string
+  fail_reason: string
+  auto_trigger: Flag
+  created_at: Micros
+}
+
+export type OperationType = 'backup' | 'restore' | 'delete' | 'remove_resource' | 'vault_delete'
+export type OperationStatus = 'waiting' | 'running' | 'success' | 'failed' | 'timeout' | 'skipped'
+
+export interface OperationLogTable {
+  id: OperationLogId
+  project_id: ProjectId
+  enterprise_project_id: string
+  provider_id: string
+  operation_type: OperationType
+  status: OperationStatus
+  vault_id: VaultId
+  vault_name: string
+  checkpoint_id: CheckpointId | null
+  backup_id: BackupId | null
+  resource_id: ResourceId | null
+  resource_name: string | null
+  resource_type: string | null
+  policy_id: string | null
+  /** 0 to 100. */
+  progress: number
+  request_id: string
+  error_code: string
+  error_message: string
+  /** JSON: the parts of the contract's extra_info besides `common`. */
+  extra_info: string
+  created_at: Micros
+  updated_at: Micros
+  started_at: Micros | null
+  ended_at: Micros | null
+}
+
+export type JobKind = 'backup' | 'restore' | 'delete_backup' | 'remove_resource' | 'delete_vault'
+export type JobStatus = 'waiting' | 'leased' | 'succeeded' | 'failed'
+
+/** Work for an agent. A job may run twice (its holder died) and must not mind. */
+export interface JobTable {
+  id: JobId
+  kind: JobKind
+  project_id: ProjectId
+  vault_id: VaultId
+  backup_id: BackupId | null
+  operation_log_id: OperationLogId
+  /** JSON, by kind. */
+  payload: string
+  status: JobStatus
+  /** How often the job was leased. */
+  attempts: number
+  /** Which agent process holds it; a new process never continues an old one's lease. */
+  lease_holder: string | null
+  leased_at: Micros | null
+  created_at: Micros
+}
+
+export interface Schema {
+  domains: DomainTable
+  projects: ProjectTable
+  users: UserTable
+  grants: GrantTable
+  access_keys: AccessKeyTable
+  tokens: TokenTable
+  resources: ResourceTable
+  vaults: VaultTable
+  vault_resources: VaultResourceTable
+  vault_tags: VaultTagTable
+  checkpoints: CheckpointTable
+  backups: BackupTable
+  backup_members: BackupMemberTable
+  replication_records: ReplicationRecordTable
+  operation_logs: OperationLogTable
+  jobs: JobTable
+}
+
+export type Row<Table extends keyof Schema> = Selectable<Schema[Table]>
+export type NewRow<Table extends keyof Schema> = Insertable<Schema[Table]>
+export type RowChange<Table extends keyof Schema> = Updateable<Schema[Table]>

@@ -1,0 +1,65 @@
+/**
+ * Everything that can go wrong at the API's edge, with the cloud's status and code
+ * (`packages/contract`, error codes). Texts tell a person what to do; facts are fields that the text
+ * names and that others may read.
+ */
+type Facts = Readonly<Record<string, string | number>>
+
+interface FailureKind {
+  readonly status: number
+  /** The last part of the cloud's code: `6105` is BackupService.6105. */
+  readonly code: string
+  readonly text: (facts: Facts) => string
+}
+
+export const failures = {
+  'parameter.invalid': { status: 400, code: '9900', text: (f) => `Invalid ${f['field']} provided: ${f['reason']}.` },
+  'checkpoint.nothing_to_back_up': { status: 400, code: '0001', text: (f) => `There is nothing to back up: ${f['reason']}.` },
+  'restore.target_too_small': { status: 400, code: '2001', text: (f) => `The target ${f['target']} is smaller than the backup.` },
+  'restore.source_busy': { status: 400, code: '2002', text: (f) => `The resource ${f['resourceId']} is being backed up; restore when that has finished.` },
+  'restore.backup_status': { status: 400, code: '2005', text: (f) => `The backup ${f['backupId']} is ${f['status']}; only an available one can be restored.` },
+  'restore.already_running': { status: 400, code: '2010', text: (f) => `The target ${f['target']} is being restored already.` },
+  'restore.disk_busy': { status: 400, code: '2011', text: (f) => `The disk ${f['resourceId']} cannot be restored to now: ${f['reason']}.` },
+  'policy.not_found': { status: 404, code: '6000', text: (f) => `The policy ${f['policyId']} does not exist.` },
+  'vault.too_many_resources': { status: 400, code: '6100', text: (f) => `A vault holds at most ${f['max']} resources.` },
+  'vault.size_out_of_range': { status: 400, code: '6101', text: (f) => `Invalid billing.size provided: ${f['reason']}.` },
+  'vault.resource_kind_misfit': { status: 400, code: '6102', text: (f) => `A vault for ${f['objectType']} does not take resource ${f['resourceId']} of type ${f['resourceType']}.` },
+  'vault.resource_elsewhere': { status: 400, code: '6103', text: (f) => `The resource ${f['resourceId']} is in vault ${f['vaultId']} already.` },
+  'vault.resource_named_twice': { status: 400, code: '6104', text: (f) => `The resource ${f['resourceId']} is named twice.` },
+  'vault.not_found': { status: 404, code: '6105', text: (f) => `The vault ${f['vaultId']} does not exist.` },
+  'vault.cannot_be_changed': { status: 400, code: '6110', text: (f) => `${f['reason']}` },
+  'vault.cannot_be_deleted': { status: 400, code: '6111', text: (f) => `The vault ${f['vaultId']} cannot be deleted: ${f['reason']}.` },
+  'vault.wrong_status': { status: 400, code: '6112', text: (f) => `The vault ${f['vaultId']} is ${f['status']}.` },
+  'vault.status_forbids_backup': { status: 400, code: '6113', text: (f) => `The vault ${f['vaultId']} is ${f['status']}; backups need an available one.` },
+  'vault.over_capacity': { status: 400, code: '6114', text: (f) => `The vault ${f['vaultId']} holds more than its size: enlarge it or delete backups.` },
+  'vault.kind_unsupported': { status: 400, code: '6116', text: (f) => `Invalid ${f['field']} provided: ${f['value']} is not offered here.` },
+  'vault.kind_forbids_backup': { status: 400, code: '6124', text: (f) => `The vault ${f['vaultId']} is not a backup vault.` },
+  'vault.backup_running': { status: 400, code: '6125', text: (f) => `A backup is running in vault ${f['vaultId']}; wait until it has finished.` },
+  'vault.resources_being_removed': { status: 400, code: '6134', text: (f) => `Resources are being removed from vault ${f['vaultId']}.` },
+  'vault.resource_not_inside': { status: 400, code: '6135', text: (f) => `The resource ${f['resourceId']} is not in vault ${f['vaultId']}.` },
+  'backup.not_found': { status: 404, code: '6200', text: (f) => `The backup ${f['backupId']} does not exist.` },
+  'backup.status_forbids_delete': { status: 400, code: '6201', text: (f) => `The backup ${f['backupId']} is ${f['status']}; only available ones and those in error can be deleted.` },
+  'restore.vault_status': { status: 400, code: '6202', text: (f) => `The vault ${f['vaultId']} is ${f['status']}; restoring needs an available or locked one.` },
+  'vault.backups_in_progress': { status: 400, code: '6203', text: (f) => `Work is in progress in vault ${f['vaultId']}: ${f['reason']}.` },
+  'backup.status_forbids_metadata': { status: 400, code: '6206', text: (f) => `The backup ${f['backupId']} is ${f['status']}; metadata needs an available one.` },
+  'backup.in_use': { status: 400, code: '6216', text: (f) => `The backup ${f['backupId']} is in use.` },
+  'checkpoint.not_found': { status: 404, code: '6217', text: (f) => `The restore point ${f['checkpointId']} does not exist.` },
+  'backup.locked': { status: 400, code: '6220', text: (f) => `The backup ${f['backupId']} is automatic and its vault is locked; it leaves by retention only.` },
+  'resource.not_found': { status: 404, code: '6302', text: (f) => `The resource ${f['resourceId']} does not exist.` },
+  'operation_log.not_found': { status: 404, code: '6500', text: () => 'Operation log does not exist.' },
+  'vault.too_many_tags': { status: 400, code: '6600', text: (f) => `A vault carries at most ${f['max']} tags.` },
+  'not_supported': { status: 400, code: '9900', text: (f) => `Invalid ${f['field']} provided: not supported here: ${f['reason']}.` },
+} as const satisfies Record<string, FailureKind>
+
+export type FailureCode = keyof typeof failures
+
+export class Failure extends Error {
+  override name = 'Failure'
+  readonly code: FailureCode
+  readonly facts: Facts
+  constructor(code: FailureCode, facts: Facts = {}, options?: ErrorOptions) {
+    super(failures[code].text(facts), options)
+    this.code = code
+    this.facts = facts
+  }
+}

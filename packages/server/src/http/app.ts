@@ -1,0 +1,159 @@
+/**
+ * The HTTP edge, and the only place that authenticates, authorizes, validates and turns failures
+ * into answers. Order for every call: read the raw body, authenticate (signatures cover the raw
+ * bytes), match the path's project, check the action, validate, handle.
+ */
+import { randomUUID } from 'node:crypto'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type HTTPMethods } from 'fastify'
+import { Failure, failures } from '../failures.ts'
+import type { Identity } from '../identity/identity.ts'
+import { parseBody, parseText, withoutNulls } from './parse-input.ts'
+import type { Answer, Call, Route } from './route.ts'
+
+export const BODY_BYTES_MAX = 1024 * 1024
+
+/** What authentication may look at: nothing is parsed or trusted yet. */
+export interface RawRequest {
+  readonly method: string
+  /** Path and query as they came on the wire. */
+  readonly target: string
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  readonly body: Uint8Array
+}
+
+/** Answers who calls, or undefined when the credentials are missing, wrong or expired. */
+export type Authenticate = (request: RawRequest) => Promise<Identity | { readonly refused: string }>
+
+export interface AppOptions {
+  readonly routes: readonly Route[]
+  readonly authenticate: Authenticate
+  /** 'silent' in tests; fastify's logger writes structured lines to stderr. */
+  readonly logLevel: string
+}
+
+/** An answer in the gateway's form: raised before any operation is chosen or entered. */
+class GatewayRefusal extends Error {
+  readonly status: number
+  readonly code: string
+  constructor(status: number, code: string, message: string) {
+    super(message)
+    this.status = status
+    this.code = code
+  }
+}
+
+export function createApp(options: AppOptions): FastifyInstance {
+  const app = Fastify({
+    bodyLimit: BODY_BYTES_MAX,
+    genReqId: () => randomUUID().replaceAll('-', ''),
+    logger: options.logLevel === 'silent' ? false : { level: options.logLevel, stream: process.stderr },
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 512 },
+    // Every answer is written by this file; the framework neither validates nor serialises.
+    exposeHeadRoutes: false,
+  })
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+  app.addHook('onRequest', async (request, reply) => {
+    void reply.header('x-request-id', request.id)
+  })
+  app.setErrorHandler((error: Error, request, reply) => sendFailure(error, request, reply))
+  app.setNotFoundHandler(async (_request, reply) => {
+    await send(reply, gatewayAnswer(404, 'APIGW.0101', 'The API does not exist: no operation has this method and path.', reply))
+  })
+  for (const each of options.routes) {
+    app.route({
+      method: each.method as HTTPMethods,
+      url: each.path,
+      handler: async (request, reply) => send(reply, await answer(each, options.authenticate, request)),
+    })
+  }
+  return app
+}
+
+async function answer(route: Route, authenticate: Authenticate, request: FastifyRequest): Promise<Answer> {
+  const body = Buffer.isBuffer(request.body) ? request.body : await readUnparsedBody(request)
+  const params = request.params as Record<string, string>
+  const identity = await admit(route, authenticate, request, body, params)
+  const call = {
+    params: route.schemas.params === undefined ? params : parseText(route.schemas.params, params),
+    query: route.schemas.query === undefined ? {} : parseText(route.schemas.query, request.query as Record<string, unknown>),
+    body: route.schemas.body === undefined ? undefined : parseBody(route.schemas.body, parseJson(body)),
+    identity,
+    requestId: request.id,
+    headers: request.headers,
+    origin: `${request.protocol}://${request.host}`,
+  }
+  return route.handle(call as Call<never, never, never>)
+}
+
+async function admit(
+  route: Route, authenticate: Authenticate, request: FastifyRequest, body: Uint8Array, params: Record<string, string>,
+): Promise<Identity | undefined> {
+  if (route.access.kind === 'public') return undefined
+  const found = await authenticate({ method: request.method, target: request.raw.url ?? '/', headers: request.headers, body })
+  if ('refused' in found) {
+    throw new GatewayRefusal(401, 'APIGW.0301', `Incorrect IAM authentication information: ${found.refused}`)
+  }
+  if (route.access.kind === 'authenticated') return found
+  // The same answer for an unknown project and for somebody else's: neither may be told apart.
+  if (found.project === undefined || found.project.id !== params['project_id']) {
+    throw new GatewayRefusal(403, 'APIGW.0302', 'The credentials are not good for this project.')
+  }
+  if (!found.actions.has('*') && !found.actions.has(route.access.action)) {
+    throw new GatewayRefusal(403, 'APIGW.0302', `The action ${route.access.action} is not permitted.`)
+  }
+  return found
+}
+
+/** The framework reads no body of GET and HEAD; signing clients send `{}` there, and it is signed. */
+async function readUnparsedBody(request: FastifyRequest): Promise<Uint8Array> {
+  if (request.headers['content-length'] === undefined && request.headers['transfer-encoding'] === undefined) return Buffer.alloc(0)
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of request.raw) {
+    bytes += (chunk as Buffer).length
+    if (bytes > BODY_BYTES_MAX) throw new GatewayRefusal(413, 'APIGW.0201', 'The body is too large.')
+    chunks.push(chunk as Buffer)
+  }
+  return Buffer.concat(chunks)
+}
+
+function parseJson(body: Uint8Array): unknown {
+  if (body.length === 0) throw new Failure('parameter.invalid', { field: 'body', reason: 'it is empty, a JSON object is expected' })
+  try {
+    return withoutNulls(JSON.parse(Buffer.from(body).toString('utf8')))
+  } catch (error) {
+    if (error instanceof RangeError) throw new Failure('parameter.invalid', { field: 'body', reason: 'it is nested too deeply' })
+    throw new Failure('parameter.invalid', { field: 'body', reason: 'it is not JSON' })
+  }
+}
+
+async function sendFailure(error: Error & { statusCode?: number }, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  if (error instanceof Failure) {
+    const { status, code } = failures[error.code]
+    await send(reply, { status, body: { error_code: `BackupService.${code}`, error_msg: error.message } })
+  } else if (error instanceof GatewayRefusal) {
+    await send(reply, gatewayAnswer(error.status, error.code, error.message, reply))
+  } else if (error.statusCode !== undefined && error.statusCode < 500) {
+    // The framework's own: a body over the limit, a malformed length or URL.
+    await send(reply, gatewayAnswer(error.statusCode, 'APIGW.0106', error.message, reply))
+  } else {
+    request.log.error(error)
+    await send(reply, { status: 500, body: { error_code: 'BackupService.9910', error_msg: 'An unknown error occurred; the server has logged it.' } })
+  }
+}
+
+function gatewayAnswer(status: number, code: string, message: string, reply: FastifyReply): Answer {
+  return { status, body: { error_code: code, error_msg: message, request_id: reply.request.id } }
+}
+
+async function send(reply: FastifyReply, { status, body, headers }: Answer): Promise<void> {
+  void reply.code(status)
+  if (headers !== undefined) void reply.headers(headers)
+  if (body === undefined) {
+    await reply.send()
+    return
+  }
+  const text = typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body)
+  await reply.header('content-type', 'application/json; charset=utf-8').send(text)
+}

@@ -1,0 +1,89 @@
+/**
+ * Untrusted input becomes typed here, once. Query strings and path parameters arrive as text and are
+ * converted by their schema; bodies are taken as they are. Unknown members are left alone: real
+ * clients send some.
+ */
+import type { TObject, TSchema } from 'typebox'
+import { Compile, type Validator } from 'typebox/compile'
+import { Failure } from '../failures.ts'
+
+type Schema = TSchema & Record<string, unknown>
+
+const validators = new WeakMap<TSchema, Validator>()
+
+function validatorOf(schema: TSchema): Validator {
+  const known = validators.get(schema)
+  if (known !== undefined) return known
+  const made = Compile(schema) as Validator
+  validators.set(schema, made)
+  return made
+}
+
+/**
+ * Text to what the schema wants: integers, booleans (`true`/`false` in any case) and lists. What does
+ * not convert stays text, and the validator refuses it. An array schema takes one value or several;
+ * a single-valued parameter that is repeated keeps its list, and the validator refuses that.
+ */
+function convertText(schema: Schema, value: unknown): unknown {
+  if (schema['type'] === 'array') {
+    const values = Array.isArray(value) ? value : [value]
+    return values.map((item) => convertText((schema['items'] ?? {}) as Schema, item))
+  }
+  if (typeof value !== 'string') return value
+  if (schema['type'] === 'integer' && /^[+-]?\d{1,15}$/.test(value)) return Number(value)
+  if (schema['type'] === 'boolean' && /^(true|false)$/i.test(value)) return value.toLowerCase() === 'true'
+  return value
+}
+
+export function parseText<Input extends TObject>(schema: Input, values: Readonly<Record<string, unknown>>): unknown {
+  const converted: Record<string, unknown> = {}
+  for (const [name, property] of Object.entries(schema.properties)) {
+    const value = Object.hasOwn(values, name) ? values[name] : undefined
+    if (value !== undefined) converted[name] = convertText(property as Schema, value)
+  }
+  return check(schema, converted)
+}
+
+/** Null members count as absent, at every depth: some clients send null for what is unset. */
+export function withoutNulls(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutNulls)
+  if (typeof value !== 'object' || value === null) return value
+  const kept: [string, unknown][] = []
+  for (const [name, member] of Object.entries(value)) {
+    if (member !== null) kept.push([name, withoutNulls(member)])
+  }
+  return Object.fromEntries(kept)
+}
+
+export function parseBody(schema: TSchema, body: unknown): unknown {
+  return check(schema, body)
+}
+
+function check(schema: TSchema, value: unknown): unknown {
+  const validator = validatorOf(schema)
+  if (validator.Check(value)) return value
+  const [first] = validator.Errors(value)
+  throw new Failure('parameter.invalid', describeError(first))
+}
+
+interface ValidationError {
+  readonly keyword: string
+  readonly instancePath: string
+  readonly params: object
+  readonly message: string
+}
+
+function describeError(error: ValidationError | undefined): { field: string, reason: string } {
+  if (error === undefined) return { field: 'request', reason: 'it does not fit the schema' }
+  const params = error.params as Record<string, unknown>
+  const path = error.instancePath.split('/').slice(1)
+  if (error.keyword === 'required') {
+    const missing = (params['requiredProperties'] as string[] | undefined)?.[0]
+    if (missing !== undefined) return { field: [...path, missing].join('.'), reason: 'it is mandatory' }
+  }
+  if (error.keyword === 'enum' || error.keyword === 'const' || error.keyword === 'anyOf') {
+    const allowed = params['allowedValues'] as unknown[] | undefined
+    if (allowed !== undefined) return { field: path.join('.') || 'body', reason: `it must be one of ${allowed.join(', ')}` }
+  }
+  return { field: path.join('.') || 'body', reason: error.message }
+}

@@ -1,0 +1,75 @@
+/**
+ * How an operation of the API is declared: its path, its action, its schemas, and one function.
+ * `http/app.ts` is the one place that authenticates, authorizes, validates and answers; a route only
+ * translates between the wire and a verb.
+ */
+import type { Static, TObject, TSchema } from 'typebox'
+import type { Identity } from '../identity/identity.ts'
+
+/** Who may call: anyone, any authenticated identity, or an identity of the path's project with an action. */
+export type Access =
+  | { readonly kind: 'public' }
+  | { readonly kind: 'authenticated' }
+  | { readonly kind: 'project', readonly action: string }
+
+export interface Answer {
+  readonly status: number
+  /** Absent for 204. */
+  readonly body?: unknown
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+export interface Call<Params, Query, Body> {
+  readonly params: Params
+  readonly query: Query
+  readonly body: Body
+  /** Undefined only for public operations. */
+  readonly identity: Identity | undefined
+  readonly requestId: string
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  /** The address that the client used: `http://127.0.0.1:8776`. */
+  readonly origin: string
+}
+
+export interface RouteSchemas<Params extends TObject, Query extends TObject, Body extends TSchema> {
+  readonly params?: Params
+  readonly query?: Query
+  readonly body?: Body
+  readonly response?: Readonly<Record<number, TSchema>>
+}
+
+export interface Route {
+  readonly operationId: string
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | 'HEAD'
+  /** `/v3/:project_id/vaults/:vault_id`; names are the contract's. */
+  readonly path: string
+  readonly access: Access
+  readonly summary: string
+  readonly schemas: RouteSchemas<TObject, TObject, TSchema>
+  readonly handle: (call: Call<never, never, never>) => Promise<Answer>
+}
+
+interface RouteDeclaration<Params extends TObject, Query extends TObject, Body extends TSchema>
+  extends Omit<Route, 'schemas' | 'handle'> {
+  readonly schemas: RouteSchemas<Params, Query, Body>
+  readonly handle: (call: Call<Static<Params>, Static<Query>, Static<Body>>) => Promise<Answer>
+}
+
+/** Declares an operation; `handle` sees params, query and body already validated and typed. */
+export function route<
+  Params extends TObject = TObject, Query extends TObject = TObject, Body extends TSchema = TSchema,
+>(declaration: RouteDeclaration<Params, Query, Body>): Route {
+  return declaration
+}
+
+export const ok = (body: unknown): Answer => ({ status: 200, body })
+export const accepted = (body: unknown): Answer => ({ status: 202, body })
+export const noContent: Answer = { status: 204 }
+
+/** The path's project, of an identity that `http/app.ts` has checked. */
+export function projectOf(call: Call<unknown, unknown, unknown>): NonNullable<Identity['project']> {
+  const project = call.identity?.project
+  if (project === undefined) throw new TypeError('a project route was called without a project')
+  return project
+}
