@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import * as fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { test } from 'node:test'
+import {
+  findDataRegion, findXattr, listXattrs, makeNode, pathIn, punchHole, readOwnerNames, removeXattr, S_IFCHR, S_IFIFO,
+  setTimes, setXattr, sizeOf,
+} from './posix.ts'
+
+function scratch(t: { after(hook: () => void): void }): Buffer {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'opencbr-posix-'))
+  t.after(() => fs.rmSync(directory, { recursive: true, force: true }))
+  return Buffer.from(directory)
+}
+
+function under(directory: Buffer, name: Uint8Array | string): Buffer {
+  return Buffer.concat([directory, Buffer.from('/'), Buffer.from(name)])
+}
+
+test('extended attributes are listed, read, set and removed, also on names that are not UTF-8', (t) => {
+  const file = under(scratch(t), Uint8Array.of(0x66, 0xff, 0xfe))
+  fs.writeFileSync(file, 'x')
+  assert.deepEqual(listXattrs(file), [])
+  setXattr(file, Buffer.from('user.empty'), Buffer.alloc(0))
+  setXattr(file, Buffer.from('user.binary'), Uint8Array.of(0, 255, 0))
+  assert.deepEqual(listXattrs(file).map(String).sort(), ['user.binary', 'user.empty'])
+  assert.deepEqual(findXattr(file, Buffer.from('user.binary')), Buffer.of(0, 255, 0))
+  assert.deepEqual(findXattr(file, Buffer.from('user.empty')), Buffer.alloc(0))
+  assert.equal(findXattr(file, Buffer.from('user.other')), undefined)
+  removeXattr(file, Buffer.from('user.empty'))
+  assert.deepEqual(listXattrs(file).map(String), ['user.binary'])
+  assert.throws(() => removeXattr(file, Buffer.from('user.empty')), { code: 'ENODATA' })
+})
+
+test('errors carry the code, the call and the path, as those of Node do', (t) => {
+  const missing = under(scratch(t), 'missing')
+  const facts = { code: 'ENOENT', errno: -2, path: missing.toString() }
+  assert.throws(() => listXattrs(missing), { ...facts, syscall: 'llistxattr' })
+  assert.throws(() => setTimes(missing, { accessedNs: 0n, modifiedNs: 0n }), { ...facts, syscall: 'utimensat' })
+  assert.throws(() => listXattrs(Buffer.from('/etc\0/passwd')), { code: 'EINVAL' })
+})
+
+test('times keep their nanoseconds, before 1970 too, and a symbolic link has its own', (t) => {
+  const directory = scratch(t)
+  const file = under(directory, 'file')
+  const link = under(directory, 'link')
+  fs.writeFileSync(file, '')
+  fs.symlinkSync('file', link)
+  setTimes(file, { accessedNs: 1_700_000_000_123_456_789n, modifiedNs: 1_700_000_001_987_654_321n })
+  setTimes(link, { accessedNs: 5n, modifiedNs: -1n })
+  const ofFile = fs.lstatSync(file, { bigint: true })
+  const ofLink = fs.lstatSync(link, { bigint: true })
+  assert.equal(ofFile.atimeNs, 1_700_000_000_123_456_789n)
+  assert.equal(ofFile.mtimeNs, 1_700_000_001_987_654_321n)
+  assert.equal(ofLink.atimeNs, 5n)
+  assert.equal(ofLink.mtimeNs, -1n)
+})
+
+test('fifos and devices are made with their type and number, and never over something', (t) => {
+  const directory = scratch(t)
+  const fifo = under(directory, 'fifo')
+  makeNode(fifo, S_IFIFO | 0o600, 0n)
+  assert.ok(fs.lstatSync(fifo).isFIFO())
+  assert.throws(() => makeNode(fifo, S_IFIFO | 0o600, 0n), { code: 'EEXIST', syscall: 'mknodat' })
+  if (process.getuid?.() !== 0) return
+  const device = under(directory, 'null')
+  makeNode(device, S_IFCHR | 0o600, 0x103n)
+  const stat = fs.lstatSync(device, { bigint: true })
+  assert.ok(stat.isCharacterDevice())
+  assert.equal(stat.rdev, 0x103n)
+})
+
+test('data regions and punched holes of a sparse file are found', (t) => {
+  const file = under(scratch(t), 'sparse')
+  const descriptor = fs.openSync(file, 'w+')
+  t.after(() => fs.closeSync(descriptor))
+  const mebibyte = 1 << 20
+  fs.ftruncateSync(descriptor, 8 * mebibyte)
+  assert.equal(sizeOf(descriptor), 8 * mebibyte)
+  assert.equal(findDataRegion(descriptor, 0, 8 * mebibyte), undefined)
+  fs.writeSync(descriptor, Buffer.alloc(2 * mebibyte, 1), 0, 2 * mebibyte, 4 * mebibyte)
+  const region = findDataRegion(descriptor, 0, 8 * mebibyte)
+  assert.ok(region !== undefined && region.start <= 4 * mebibyte && region.end >= 6 * mebibyte)
+  punchHole(descriptor, 4 * mebibyte, 2 * mebibyte)
+  assert.equal(findDataRegion(descriptor, 0, 8 * mebibyte), undefined)
+  assert.equal(sizeOf(descriptor), 8 * mebibyte)
+})
+
+test('a name in an open directory is reached whatever happens to the path of the directory', (t) => {
+  const directory = scratch(t)
+  fs.mkdirSync(under(directory, 'before'))
+  fs.writeFileSync(under(directory, 'before/file'), 'inside')
+  const descriptor = fs.openSync(under(directory, 'before'), fs.constants.O_DIRECTORY | fs.constants.O_NOFOLLOW)
+  t.after(() => fs.closeSync(descriptor))
+  fs.renameSync(under(directory, 'before'), under(directory, 'after'))
+  assert.equal(fs.readFileSync(pathIn(descriptor, Buffer.from('file')), 'utf8'), 'inside')
+})
+
+test('owner names come from the first entry of a number, and are empty when unknown', (t) => {
+  const directory = scratch(t)
+  const users = under(directory, 'passwd').toString()
+  const groups = under(directory, 'group').toString()
+  fs.writeFileSync(users, 'root:x:0:0:root:/root:/bin/sh\ntoor:x:0:0::/:/bin/sh\nbroken\n+::::::\n')
+  fs.writeFileSync(groups, 'staff:x:50:\n')
+  const names = readOwnerNames({ users, groups })
+  assert.deepEqual([names.userName(0), names.userName(7), names.groupName(50)], ['root', '', 'staff'])
+  assert.equal(readOwnerNames({ users: `${users}.none`, groups }).userName(0), '')
+})
+
+test('loading prints nothing, and other warnings still come through', () => {
+  const module = path.join(import.meta.dirname, 'posix.ts')
+  const script = `import ${JSON.stringify(module)}; process.emitWarning('still here')`
+  const run = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' })
+  assert.equal(run.stdout, '')
+  assert.match(run.stderr, /Warning: still here/)
+  assert.doesNotMatch(run.stderr, /Experimental/)
+})

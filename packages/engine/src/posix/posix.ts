@@ -1,0 +1,255 @@
+/**
+ * The system calls that a backup needs and Node does not offer, made through `node:ffi` on the C
+ * library the process already has. All calls are synchronous and fit 64-bit Linux on x64 and arm64,
+ * with glibc or musl: every structure passed is made of 64-bit words, and every constant used has the
+ * same value on both architectures, except the one number in `mknodat`.
+ *
+ * Paths are bytes, because Linux names need not be UTF-8. Calls never follow a symbolic link in the
+ * last place of a path. Against links in earlier places: open the directory with O_DIRECTORY and
+ * O_NOFOLLOW, then work on `pathIn(descriptor, name)`, which resolves through the open descriptor.
+ *
+ * Errors look like Node's own: `code` is 'ENOENT' and so on, with `errno`, `syscall` and `path`.
+ */
+import { readFileSync } from 'node:fs'
+import { getSystemErrorMessage, getSystemErrorName } from 'node:util'
+
+const AT_FDCWD = -100
+const AT_SYMLINK_NOFOLLOW = 0x100
+const SEEK_END = 2
+const SEEK_DATA = 3
+const SEEK_HOLE = 4
+const FALLOC_FL_KEEP_SIZE = 1
+const FALLOC_FL_PUNCH_HOLE = 2
+const ENXIO = 6
+const ENODATA = 61
+const ENOTSUP = 95
+
+/** The kernel's own limit, for one value and for a list of names alike. */
+const XATTR_BYTES_MAX = 65_536
+
+export const S_IFMT = 0o170000
+export const S_IFSOCK = 0o140000
+export const S_IFLNK = 0o120000
+export const S_IFREG = 0o100000
+export const S_IFBLK = 0o060000
+export const S_IFDIR = 0o040000
+export const S_IFCHR = 0o020000
+export const S_IFIFO = 0o010000
+
+// glibc before 2.33 has mknodat only as an inline function, so it is called by its number.
+const MKNODAT_NUMBERS: Readonly<Record<string, bigint>> = { x64: 259n, arm64: 33n }
+
+/**
+ * Node warns once per thread that its foreign function interface is experimental. The exact runtime
+ * is pinned by the project, so that warning tells a user nothing; it alone is dropped, and only
+ * while the module loads.
+ */
+function loadForeignFunctions(): typeof import('node:ffi') {
+  const emitWarning = process.emitWarning
+  process.emitWarning = (warning: string | Error, ...rest: unknown[]): void => {
+    if (rest[0] === 'ExperimentalWarning' && String(warning).startsWith('FFI ')) return
+    Reflect.apply(emitWarning, process, [warning, ...rest])
+  }
+  try {
+    return process.getBuiltinModule('node:ffi')
+  } finally {
+    process.emitWarning = emitWarning
+  }
+}
+
+const ffi = loadForeignFunctions()
+
+const libc = ffi.dlopen(null, {
+  __errno_location: { return: 'pointer', arguments: [] },
+  llistxattr: { return: 'i64', arguments: ['pointer', 'pointer', 'u64'] },
+  lgetxattr: { return: 'i64', arguments: ['pointer', 'pointer', 'pointer', 'u64'] },
+  lsetxattr: { return: 'i32', arguments: ['pointer', 'pointer', 'pointer', 'u64', 'i32'] },
+  lremovexattr: { return: 'i32', arguments: ['pointer', 'pointer'] },
+  utimensat: { return: 'i32', arguments: ['i32', 'pointer', 'pointer', 'i32'] },
+  lseek: { return: 'i64', arguments: ['i32', 'i64', 'i32'] },
+  fallocate: { return: 'i32', arguments: ['i32', 'i32', 'i64', 'i64'] },
+  syscall: { return: 'i64', arguments: ['i64', 'i64', 'pointer', 'u64', 'u64'] },
+}).functions
+
+/** Where this thread keeps errno; the address does not change while the thread lives. */
+const errnoAddress = libc.__errno_location()
+
+/** Scratch space for answers of the kernel; every call is synchronous, so one per thread is enough. */
+const answer = Buffer.alloc(XATTR_BYTES_MAX)
+const answerBytes = BigInt(XATTR_BYTES_MAX)
+const timespecs = new BigInt64Array(4)
+
+function lastErrno(): number {
+  return ffi.getInt32(errnoAddress, 0)
+}
+
+function systemError(syscall: string, path?: Buffer): NodeJS.ErrnoException {
+  const errno = lastErrno()
+  const code = getSystemErrorName(-errno)
+  const place = path === undefined ? '' : ` '${path.toString()}'`
+  const error: NodeJS.ErrnoException = new Error(`${code}: ${getSystemErrorMessage(-errno)}, ${syscall}${place}`)
+  error.code = code
+  error.errno = -errno
+  error.syscall = syscall
+  if (path !== undefined) error.path = path.toString()
+  return error
+}
+
+/** The bytes as a C string. A NUL inside would silently name another file, so it is refused. */
+function terminated(bytes: Uint8Array): Buffer {
+  const text = Buffer.allocUnsafe(bytes.length + 1)
+  text.set(bytes)
+  text[bytes.length] = 0
+  if (text.indexOf(0) !== bytes.length) {
+    const error: NodeJS.ErrnoException = new Error('EINVAL: a name contains a NUL byte')
+    error.code = 'EINVAL'
+    throw error
+  }
+  return text
+}
+
+/** The path of a name in a directory that is held open, immune to renames and links above it. */
+export function pathIn(directoryDescriptor: number, name: Uint8Array): Buffer {
+  return Buffer.concat([Buffer.from(`/proc/self/fd/${directoryDescriptor}/`), name])
+}
+
+/** Names of a file's extended attributes in the kernel's order; none where the file system has no such thing. */
+export function listXattrs(path: Buffer): Buffer[] {
+  const length = Number(libc.llistxattr(terminated(path), answer, answerBytes))
+  if (length < 0) {
+    if (lastErrno() === ENOTSUP) return []
+    throw systemError('llistxattr', path)
+  }
+  const names: Buffer[] = []
+  let start = 0
+  while (start < length) {
+    const end = answer.indexOf(0, start)
+    names.push(Buffer.from(answer.subarray(start, end)))
+    start = end + 1
+  }
+  return names
+}
+
+/** The value of one extended attribute; undefined when the file has none of that name. */
+export function findXattr(path: Buffer, name: Uint8Array): Buffer | undefined {
+  const length = Number(libc.lgetxattr(terminated(path), terminated(name), answer, answerBytes))
+  if (length < 0) {
+    if (lastErrno() === ENODATA) return undefined
+    throw systemError('lgetxattr', path)
+  }
+  return Buffer.from(answer.subarray(0, length))
+}
+
+/** Sets one extended attribute, replacing an older value. */
+export function setXattr(path: Buffer, name: Uint8Array, value: Uint8Array): void {
+  if (libc.lsetxattr(terminated(path), terminated(name), value, BigInt(value.length), 0) !== 0) {
+    throw systemError('lsetxattr', path)
+  }
+}
+
+/** Removes one extended attribute; throws ENODATA when there is none of that name. */
+export function removeXattr(path: Buffer, name: Uint8Array): void {
+  if (libc.lremovexattr(terminated(path), terminated(name)) !== 0) throw systemError('lremovexattr', path)
+}
+
+const NANOSECONDS_PER_SECOND = 1_000_000_000n
+
+/** Sets both times of a file or of a symbolic link itself, in nanoseconds since 1970, also before it. */
+export function setTimes(path: Buffer, times: { accessedNs: bigint; modifiedNs: bigint }): void {
+  putTimespec(0, times.accessedNs)
+  putTimespec(2, times.modifiedNs)
+  if (libc.utimensat(AT_FDCWD, terminated(path), timespecs, AT_SYMLINK_NOFOLLOW) !== 0) {
+    throw systemError('utimensat', path)
+  }
+}
+
+function putTimespec(index: number, nanoseconds: bigint): void {
+  // The nanoseconds part is never negative: times before 1970 round down to the second before.
+  const remainder = ((nanoseconds % NANOSECONDS_PER_SECOND) + NANOSECONDS_PER_SECOND) % NANOSECONDS_PER_SECOND
+  timespecs[index] = (nanoseconds - remainder) / NANOSECONDS_PER_SECOND
+  timespecs[index + 1] = remainder
+}
+
+/**
+ * Makes a fifo, a device or an empty regular file. `mode` holds the type (`S_IFIFO`, `S_IFCHR`,
+ * `S_IFBLK`, `S_IFREG`) and the permissions, from which the process's umask is taken away; `device`
+ * is a number as `lstat` gives it in `rdev`. An existing name is EEXIST, whatever it is.
+ */
+export function makeNode(path: Buffer, mode: number, device: bigint): void {
+  const number = MKNODAT_NUMBERS[process.arch]
+  if (number === undefined) throw new Error(`Device nodes are not supported on ${process.arch}.`)
+  const terminatedPath = terminated(path)
+  if (libc.syscall(number, BigInt(AT_FDCWD), terminatedPath, BigInt(mode), device) !== 0n) {
+    throw systemError('mknodat', path)
+  }
+}
+
+/** A region of a file that holds data; everything between such regions reads as zeros. */
+export interface DataRegion {
+  /** Bytes from the start of the file. */
+  readonly start: number
+  /** The first byte after the region. */
+  readonly end: number
+}
+
+/**
+ * The first region with data at or after an offset, in a file or device of the given size; undefined
+ * when only a hole is left. Where the file system cannot tell, everything is data. It moves the
+ * descriptor's own offset, so read with explicit positions.
+ */
+export function findDataRegion(descriptor: number, offset: number, sizeBytes: number): DataRegion | undefined {
+  if (offset >= sizeBytes) return undefined
+  const start = libc.lseek(descriptor, BigInt(offset), SEEK_DATA)
+  if (start < 0n) return lastErrno() === ENXIO ? undefined : { start: offset, end: sizeBytes }
+  const end = libc.lseek(descriptor, start, SEEK_HOLE)
+  if (Number(start) >= sizeBytes) return undefined
+  return { start: Number(start), end: end < 0n ? sizeBytes : Math.min(Number(end), sizeBytes) }
+}
+
+/** The size in bytes of an open file or block device, for which `fstat` would say 0. */
+export function sizeOf(descriptor: number): number {
+  const end = libc.lseek(descriptor, 0n, SEEK_END)
+  if (end < 0n) throw systemError('lseek')
+  return Number(end)
+}
+
+/** Turns a range of an open file into a hole that reads as zeros; the file keeps its size. */
+export function punchHole(descriptor: number, offset: number, lengthBytes: number): void {
+  const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+  if (libc.fallocate(descriptor, mode, BigInt(offset), BigInt(lengthBytes)) !== 0) throw systemError('fallocate')
+}
+
+export interface OwnerNames {
+  /** Empty when the system knows no such user. */
+  userName(uid: number): string
+  /** Empty when the system knows no such group. */
+  groupName(gid: number): string
+}
+
+/** Reads the names of users and groups from the system's two files, once; later changes are not seen. */
+export function readOwnerNames(files = { users: '/etc/passwd', groups: '/etc/group' }): OwnerNames {
+  const users = readNames(files.users)
+  const groups = readNames(files.groups)
+  return {
+    userName: (uid) => users.get(uid) ?? '',
+    groupName: (gid) => groups.get(gid) ?? '',
+  }
+}
+
+function readNames(file: string): Map<number, string> {
+  const names = new Map<number, string>()
+  let text = ''
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch {
+    // A container image may have neither file: then there are only numbers.
+    return names
+  }
+  for (const line of text.split('\n')) {
+    const [name, , number] = line.split(':')
+    if (name === undefined || number === undefined || !/^\d+$/.test(number)) continue
+    // The first entry of a number wins, as it does for the C library.
+    if (!names.has(Number(number))) names.set(Number(number), name)
+  }
+  return names
+}
