@@ -34,11 +34,32 @@ test('extended attributes are listed, read, set and removed, also on names that 
   assert.throws(() => removeXattr(file, Buffer.from('user.empty')), { code: 'ENODATA' })
 })
 
+test('a descriptor stands for the very file, whatever its name has become', (t) => {
+  const directory = scratch(t)
+  const file = under(directory, 'file')
+  const descriptor = fs.openSync(file, 'wx')
+  try {
+    fs.renameSync(file, under(directory, 'renamed'))
+    fs.writeFileSync(file, 'another')
+    setXattr(descriptor, Buffer.from('user.name'), Buffer.from('value'))
+    setTimes(descriptor, { accessedNs: 1n, modifiedNs: 1_000_000_002n })
+    assert.deepEqual(listXattrs(descriptor).map(String), ['user.name'])
+    assert.deepEqual(findXattr(descriptor, Buffer.from('user.name')), Buffer.from('value'))
+    assert.deepEqual(listXattrs(file), [])
+    assert.equal(fs.fstatSync(descriptor, { bigint: true }).mtimeNs, 1_000_000_002n)
+    removeXattr(descriptor, Buffer.from('user.name'))
+    assert.deepEqual(listXattrs(descriptor), [])
+    assert.throws(() => findXattr(99_999, Buffer.from('user.name')), { code: 'EBADF', path: 'descriptor 99999' })
+  } finally {
+    fs.closeSync(descriptor)
+  }
+})
+
 test('errors carry the code, the call and the path, as those of Node do', (t) => {
   const missing = under(scratch(t), 'missing')
   const facts = { code: 'ENOENT', errno: -2, path: missing.toString() }
-  assert.throws(() => listXattrs(missing), { ...facts, syscall: 'llistxattr' })
-  assert.throws(() => setTimes(missing, { accessedNs: 0n, modifiedNs: 0n }), { ...facts, syscall: 'utimensat' })
+  assert.throws(() => listXattrs(missing), { ...facts, syscall: 'listxattr' })
+  assert.throws(() => setTimes(missing, { accessedNs: 0n, modifiedNs: 0n }), { ...facts, syscall: 'utimens' })
   assert.throws(() => listXattrs(Buffer.from('/etc\0/passwd')), { code: 'EINVAL' })
 })
 

@@ -66,6 +66,11 @@ const libc = ffi.dlopen(null, {
   lsetxattr: { return: 'i32', arguments: ['pointer', 'pointer', 'pointer', 'u64', 'i32'] },
   lremovexattr: { return: 'i32', arguments: ['pointer', 'pointer'] },
   utimensat: { return: 'i32', arguments: ['i32', 'pointer', 'pointer', 'i32'] },
+  flistxattr: { return: 'i64', arguments: ['i32', 'pointer', 'u64'] },
+  fgetxattr: { return: 'i64', arguments: ['i32', 'pointer', 'pointer', 'u64'] },
+  fsetxattr: { return: 'i32', arguments: ['i32', 'pointer', 'pointer', 'u64', 'i32'] },
+  fremovexattr: { return: 'i32', arguments: ['i32', 'pointer'] },
+  futimens: { return: 'i32', arguments: ['i32', 'pointer'] },
   lseek: { return: 'i64', arguments: ['i32', 'i64', 'i32'] },
   fallocate: { return: 'i32', arguments: ['i32', 'i32', 'i64', 'i64'] },
   syscall: { return: 'i64', arguments: ['i64', 'i64', 'pointer', 'u64', 'u64'] },
@@ -83,15 +88,16 @@ function lastErrno(): number {
   return ffi.getInt32(errnoAddress, 0)
 }
 
-function systemError(syscall: string, path?: Buffer): NodeJS.ErrnoException {
+function systemError(syscall: string, file?: FileReference): NodeJS.ErrnoException {
   const errno = lastErrno()
   const code = getSystemErrorName(-errno)
-  const place = path === undefined ? '' : ` '${path.toString()}'`
+  const path = typeof file === 'number' ? `descriptor ${file}` : file?.toString()
+  const place = path === undefined ? '' : ` '${path}'`
   const error: NodeJS.ErrnoException = new Error(`${code}: ${getSystemErrorMessage(-errno)}, ${syscall}${place}`)
   error.code = code
   error.errno = -errno
   error.syscall = syscall
-  if (path !== undefined) error.path = path.toString()
+  if (path !== undefined) error.path = path
   return error
 }
 
@@ -108,17 +114,27 @@ function terminated(bytes: Uint8Array): Buffer {
   return text
 }
 
+/**
+ * A file by its path, or the very file behind an open descriptor, whatever its name has become
+ * meanwhile. A descriptor opened with O_PATH does not do.
+ */
+export type FileReference = Buffer | number
+
 /** The path of a name in a directory that is held open, immune to renames and links above it. */
 export function pathIn(directoryDescriptor: number, name: Uint8Array): Buffer {
   return Buffer.concat([Buffer.from(`/proc/self/fd/${directoryDescriptor}/`), name])
 }
 
 /** Names of a file's extended attributes in the kernel's order; none where the file system has no such thing. */
-export function listXattrs(path: Buffer): Buffer[] {
-  const length = Number(libc.llistxattr(terminated(path), answer, answerBytes))
+export function listXattrs(file: FileReference): Buffer[] {
+  const length = Number(
+    typeof file === 'number'
+      ? libc.flistxattr(file, answer, answerBytes)
+      : libc.llistxattr(terminated(file), answer, answerBytes),
+  )
   if (length < 0) {
     if (lastErrno() === ENOTSUP) return []
-    throw systemError('llistxattr', path)
+    throw systemError('listxattr', file)
   }
   const names: Buffer[] = []
   let start = 0
@@ -131,36 +147,49 @@ export function listXattrs(path: Buffer): Buffer[] {
 }
 
 /** The value of one extended attribute; undefined when the file has none of that name. */
-export function findXattr(path: Buffer, name: Uint8Array): Buffer | undefined {
-  const length = Number(libc.lgetxattr(terminated(path), terminated(name), answer, answerBytes))
+export function findXattr(file: FileReference, name: Uint8Array): Buffer | undefined {
+  const length = Number(
+    typeof file === 'number'
+      ? libc.fgetxattr(file, terminated(name), answer, answerBytes)
+      : libc.lgetxattr(terminated(file), terminated(name), answer, answerBytes),
+  )
   if (length < 0) {
     if (lastErrno() === ENODATA) return undefined
-    throw systemError('lgetxattr', path)
+    throw systemError('getxattr', file)
   }
   return Buffer.from(answer.subarray(0, length))
 }
 
 /** Sets one extended attribute, replacing an older value. */
-export function setXattr(path: Buffer, name: Uint8Array, value: Uint8Array): void {
-  if (libc.lsetxattr(terminated(path), terminated(name), value, BigInt(value.length), 0) !== 0) {
-    throw systemError('lsetxattr', path)
-  }
+export function setXattr(file: FileReference, name: Uint8Array, value: Uint8Array): void {
+  const valueBytes = BigInt(value.length)
+  const result =
+    typeof file === 'number'
+      ? libc.fsetxattr(file, terminated(name), value, valueBytes, 0)
+      : libc.lsetxattr(terminated(file), terminated(name), value, valueBytes, 0)
+  if (result !== 0) throw systemError('setxattr', file)
 }
 
 /** Removes one extended attribute; throws ENODATA when there is none of that name. */
-export function removeXattr(path: Buffer, name: Uint8Array): void {
-  if (libc.lremovexattr(terminated(path), terminated(name)) !== 0) throw systemError('lremovexattr', path)
+export function removeXattr(file: FileReference, name: Uint8Array): void {
+  const result =
+    typeof file === 'number'
+      ? libc.fremovexattr(file, terminated(name))
+      : libc.lremovexattr(terminated(file), terminated(name))
+  if (result !== 0) throw systemError('removexattr', file)
 }
 
 const NANOSECONDS_PER_SECOND = 1_000_000_000n
 
 /** Sets both times of a file or of a symbolic link itself, in nanoseconds since 1970, also before it. */
-export function setTimes(path: Buffer, times: { accessedNs: bigint; modifiedNs: bigint }): void {
+export function setTimes(file: FileReference, times: { accessedNs: bigint; modifiedNs: bigint }): void {
   putTimespec(0, times.accessedNs)
   putTimespec(2, times.modifiedNs)
-  if (libc.utimensat(AT_FDCWD, terminated(path), timespecs, AT_SYMLINK_NOFOLLOW) !== 0) {
-    throw systemError('utimensat', path)
-  }
+  const result =
+    typeof file === 'number'
+      ? libc.futimens(file, timespecs)
+      : libc.utimensat(AT_FDCWD, terminated(file), timespecs, AT_SYMLINK_NOFOLLOW)
+  if (result !== 0) throw systemError('utimens', file)
 }
 
 function putTimespec(index: number, nanoseconds: bigint): void {
