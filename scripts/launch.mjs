@@ -104,7 +104,11 @@ async function install() {
     },
   ).catch((error) => fail(`npm cannot be started: ${error.message}`))
   if (ended.signal !== null) endLike(ended)
-  if (ended.code !== 0) fail(`${output.trimEnd()}\nThe dependencies could not be installed: npm ci ended with code ${ended.code}.`)
+  if (ended.code !== 0) {
+    // The reason stands at the top; below it npm explains all of its options.
+    const reason = output.trim().split('\n').slice(0, 20).join('\n')
+    fail(`${reason}\nThe dependencies could not be installed: npm ci ended with code ${ended.code}.`)
+  }
   if (!isInstalled()) {
     fail(
       findNode() === undefined
