@@ -49,7 +49,26 @@ test('a descriptor stands for the very file, whatever its name has become', (t) 
     assert.equal(fs.fstatSync(descriptor, { bigint: true }).mtimeNs, 1_000_000_002n)
     removeXattr(descriptor, Buffer.from('user.name'))
     assert.deepEqual(listXattrs(descriptor), [])
-    assert.throws(() => findXattr(99_999, Buffer.from('user.name')), { code: 'EBADF', path: 'descriptor 99999' })
+    assert.throws(() => findXattr(99_999, Buffer.from('user.name')), { code: 'ENOENT', path: 'descriptor 99999' })
+  } finally {
+    fs.closeSync(descriptor)
+  }
+})
+
+test('a descriptor of a symbolic link stands for the link, not for what it names', (t) => {
+  const directory = scratch(t)
+  const file = under(directory, 'file')
+  const link = under(directory, 'link')
+  fs.writeFileSync(file, '')
+  setTimes(file, { accessedNs: 7n, modifiedNs: 7n })
+  fs.symlinkSync('file', link)
+  const pathOnly = 0o10000000
+  const descriptor = fs.openSync(link, pathOnly | fs.constants.O_NOFOLLOW)
+  try {
+    setTimes(descriptor, { accessedNs: 1n, modifiedNs: 1_000_000_002n })
+    assert.equal(fs.lstatSync(link, { bigint: true }).mtimeNs, 1_000_000_002n)
+    assert.equal(fs.lstatSync(file, { bigint: true }).mtimeNs, 7n)
+    assert.deepEqual(listXattrs(descriptor), [])
   } finally {
     fs.closeSync(descriptor)
   }

@@ -66,11 +66,10 @@ const libc = ffi.dlopen(null, {
   lsetxattr: { return: 'i32', arguments: ['pointer', 'pointer', 'pointer', 'u64', 'i32'] },
   lremovexattr: { return: 'i32', arguments: ['pointer', 'pointer'] },
   utimensat: { return: 'i32', arguments: ['i32', 'pointer', 'pointer', 'i32'] },
-  flistxattr: { return: 'i64', arguments: ['i32', 'pointer', 'u64'] },
-  fgetxattr: { return: 'i64', arguments: ['i32', 'pointer', 'pointer', 'u64'] },
-  fsetxattr: { return: 'i32', arguments: ['i32', 'pointer', 'pointer', 'u64', 'i32'] },
-  fremovexattr: { return: 'i32', arguments: ['i32', 'pointer'] },
-  futimens: { return: 'i32', arguments: ['i32', 'pointer'] },
+  listxattr: { return: 'i64', arguments: ['pointer', 'pointer', 'u64'] },
+  getxattr: { return: 'i64', arguments: ['pointer', 'pointer', 'pointer', 'u64'] },
+  setxattr: { return: 'i32', arguments: ['pointer', 'pointer', 'pointer', 'u64', 'i32'] },
+  removexattr: { return: 'i32', arguments: ['pointer', 'pointer'] },
   lseek: { return: 'i64', arguments: ['i32', 'i64', 'i32'] },
   fallocate: { return: 'i32', arguments: ['i32', 'i32', 'i64', 'i64'] },
   syscall: { return: 'i64', arguments: ['i64', 'i64', 'pointer', 'u64', 'u64'] },
@@ -116,9 +115,18 @@ function terminated(bytes: Uint8Array): Buffer {
 
 /**
  * A file by its path, or the very file behind an open descriptor, whatever its name has become
- * meanwhile. A descriptor opened with O_PATH does not do.
+ * meanwhile. A descriptor opened with O_PATH does too, also one of a symbolic link.
  */
 export type FileReference = Buffer | number
+
+/**
+ * The path that leads through a descriptor. The kernel jumps from it to the open file and follows
+ * nothing after that, so the calls that follow links are the right ones here; those that do not
+ * would act on the entry in /proc.
+ */
+function pathThrough(descriptor: number): Buffer {
+  return Buffer.from(`/proc/self/fd/${descriptor}`)
+}
 
 /** The path of a name in a directory that is held open, immune to renames and links above it. */
 export function pathIn(directoryDescriptor: number, name: Uint8Array): Buffer {
@@ -129,7 +137,7 @@ export function pathIn(directoryDescriptor: number, name: Uint8Array): Buffer {
 export function listXattrs(file: FileReference): Buffer[] {
   const length = Number(
     typeof file === 'number'
-      ? libc.flistxattr(file, answer, answerBytes)
+      ? libc.listxattr(terminated(pathThrough(file)), answer, answerBytes)
       : libc.llistxattr(terminated(file), answer, answerBytes),
   )
   if (length < 0) {
@@ -150,7 +158,7 @@ export function listXattrs(file: FileReference): Buffer[] {
 export function findXattr(file: FileReference, name: Uint8Array): Buffer | undefined {
   const length = Number(
     typeof file === 'number'
-      ? libc.fgetxattr(file, terminated(name), answer, answerBytes)
+      ? libc.getxattr(terminated(pathThrough(file)), terminated(name), answer, answerBytes)
       : libc.lgetxattr(terminated(file), terminated(name), answer, answerBytes),
   )
   if (length < 0) {
@@ -165,7 +173,7 @@ export function setXattr(file: FileReference, name: Uint8Array, value: Uint8Arra
   const valueBytes = BigInt(value.length)
   const result =
     typeof file === 'number'
-      ? libc.fsetxattr(file, terminated(name), value, valueBytes, 0)
+      ? libc.setxattr(terminated(pathThrough(file)), terminated(name), value, valueBytes, 0)
       : libc.lsetxattr(terminated(file), terminated(name), value, valueBytes, 0)
   if (result !== 0) throw systemError('setxattr', file)
 }
@@ -174,7 +182,7 @@ export function setXattr(file: FileReference, name: Uint8Array, value: Uint8Arra
 export function removeXattr(file: FileReference, name: Uint8Array): void {
   const result =
     typeof file === 'number'
-      ? libc.fremovexattr(file, terminated(name))
+      ? libc.removexattr(terminated(pathThrough(file)), terminated(name))
       : libc.lremovexattr(terminated(file), terminated(name))
   if (result !== 0) throw systemError('removexattr', file)
 }
@@ -187,7 +195,7 @@ export function setTimes(file: FileReference, times: { accessedNs: bigint; modif
   putTimespec(2, times.modifiedNs)
   const result =
     typeof file === 'number'
-      ? libc.futimens(file, timespecs)
+      ? libc.utimensat(AT_FDCWD, terminated(pathThrough(file)), timespecs, 0)
       : libc.utimensat(AT_FDCWD, terminated(file), timespecs, AT_SYMLINK_NOFOLLOW)
   if (result !== 0) throw systemError('utimens', file)
 }
