@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Brings stock restic for the tests: one binary for each Debian release that ships another version.
 #
-# The packages are downloaded and unpacked into .cache/restic/<version>/restic; nothing is installed
+# The packages are downloaded and unpacked into .cache/restic/<version>/restic (or another folder,
+# named by OPENCBR_RESTIC_CACHE, so that a CI machine can keep them between checkouts); nothing is installed
 # into the system, and no privileges are needed. apt does the fetching and checks the signatures,
 # with a configuration of its own: the machine's Debian mirror, other releases, other directories.
 #
@@ -36,6 +37,7 @@ bring() {
     -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$work/lists"
     -o Dir::State::status=/dev/null -o "Dir::Cache=$work" -o "Dir::Cache::archives=$work/archives"
     -o Acquire::Languages=none -o Acquire::Retries=2 -o Acquire::http::Timeout=30 -o Acquire::https::Timeout=30
+    -o APT::Update::Error-Mode=any
   )
   # apt as root gives its downloads to an unprivileged user, who may not enter our directory.
   [ "$(id -u)" -ne 0 ] || options+=(-o APT::Sandbox::User=root)
