@@ -1,1 +1,4 @@
-export {}
+export * from './storage.ts'
+export * from './memory-storage.ts'
+export * from './local-storage.ts'
+export * from './with-faults.ts'

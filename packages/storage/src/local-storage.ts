@@ -1,0 +1,233 @@
+/**
+ * Files in a directory of this machine, with the discipline that a backup needs: a file is written
+ * under a temporary name beside its place, forced to the disk, linked to its final name, and the
+ * directory is forced to the disk too. Linking instead of renaming makes the write-once promise
+ * atomic: a link to an existing name fails, a rename would replace it. Where a file system has no
+ * links, a check and a rename take their place. A process killed in between leaves at most a
+ * temporary file, which no listing shows.
+ */
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { constants } from 'node:fs'
+import type { FileHandle } from 'node:fs/promises'
+import * as fs from 'node:fs/promises'
+import path from 'node:path'
+import { isStorageKey, StorageFailure } from './storage.ts'
+import type { Storage, StorageFailureCode, StoredFile } from './storage.ts'
+
+const TEMPORARY_MARK = '-tmp-'
+
+/** The system takes at most 1024 buffers in one vectored write. */
+const PARTS_PER_WRITE_MAX = 1024
+
+const codeOfSystemError: Record<string, StorageFailureCode> = {
+  ENOENT: 'storage.not_found',
+  ENOTDIR: 'storage.not_found',
+  EEXIST: 'storage.exists',
+  ENOSPC: 'storage.full',
+  EDQUOT: 'storage.full',
+  EFBIG: 'storage.full',
+  EACCES: 'storage.forbidden',
+  EPERM: 'storage.forbidden',
+  EROFS: 'storage.forbidden',
+}
+
+const noLinks = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'])
+
+function systemCode(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
+}
+
+function asStorageFailure(error: unknown, key: string): unknown {
+  if (error instanceof StorageFailure) return error
+  const code = systemCode(error)
+  if (code === undefined || (error instanceof Error && error.name === 'AbortError')) return error
+  return new StorageFailure(codeOfSystemError[code] ?? 'storage.unavailable', { key, systemCode: code }, { cause: error })
+}
+
+async function writeAll(handle: FileHandle, parts: readonly Uint8Array[]): Promise<void> {
+  let position = 0
+  let pending = parts.filter((part) => part.length > 0)
+  while (pending.length > 0) {
+    const batch = pending.slice(0, PARTS_PER_WRITE_MAX)
+    let { bytesWritten } = await handle.writev(batch, position)
+    position += bytesWritten
+    // A write may be cut short, for instance by a signal; go on where it stopped.
+    let whole = 0
+    while (whole < batch.length && bytesWritten >= (batch[whole]?.length ?? 0)) {
+      bytesWritten -= batch[whole]?.length ?? 0
+      whole += 1
+    }
+    pending = pending.slice(whole)
+    const first = pending[0]
+    if (bytesWritten > 0 && first !== undefined) pending[0] = first.subarray(bytesWritten)
+  }
+}
+
+async function syncDirectory(directory: string): Promise<void> {
+  const handle = await fs.open(directory, constants.O_RDONLY | constants.O_DIRECTORY)
+  try {
+    await handle.sync()
+  } catch (error) {
+    // Some network and FUSE file systems cannot force a directory; there is nothing else to call.
+    const code = systemCode(error)
+    if (code !== 'EINVAL' && code !== 'ENOTSUP' && code !== 'EOPNOTSUPP') throw error
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Creates missing directories so that they survive a power cut, the outermost first. */
+async function makeDirectory(directory: string): Promise<void> {
+  try {
+    await fs.mkdir(directory, { mode: 0o700 })
+  } catch (error) {
+    const code = systemCode(error)
+    if (code === 'EEXIST') return
+    if (code !== 'ENOENT') throw error
+    await makeDirectory(path.dirname(directory))
+    await makeDirectory(directory)
+    return
+  }
+  await syncDirectory(path.dirname(directory))
+}
+
+async function publish(temporary: string, place: string): Promise<void> {
+  try {
+    await fs.link(temporary, place)
+  } catch (error) {
+    if (!noLinks.has(systemCode(error) ?? '')) throw error
+    const existing = await fs.lstat(place).catch((missing: unknown) => {
+      if (systemCode(missing) !== 'ENOENT') throw missing
+    })
+    if (existing !== undefined) throw new StorageFailure('storage.exists')
+    await fs.rename(temporary, place)
+  }
+}
+
+async function readExactly(handle: FileHandle, bytes: Uint8Array, offset: number, key: string): Promise<void> {
+  let done = 0
+  while (done < bytes.length) {
+    const { bytesRead } = await handle.read(bytes, done, bytes.length - done, offset + done)
+    if (bytesRead === 0) {
+      throw new StorageFailure('storage.out_of_range', { key, offset, length: bytes.length, size: offset + done })
+    }
+    done += bytesRead
+  }
+}
+
+/** Files in a directory, which is created with the first file. */
+export function localStorage(directory: string): Storage {
+  const root = path.resolve(directory)
+
+  function placeOf(key: string): string {
+    assert(isStorageKey(key), `not a storage key: ${key}`)
+    return path.join(root, key)
+  }
+
+  async function* walk(prefix: string, signal: AbortSignal | undefined): AsyncGenerator<StoredFile> {
+    const entries = await fs.readdir(path.join(root, prefix), { withFileTypes: true }).catch((error: unknown) => {
+      if (systemCode(error) === 'ENOENT') return []
+      throw asStorageFailure(error, prefix)
+    })
+    for (const entry of entries) {
+      signal?.throwIfAborted()
+      const key = prefix + entry.name
+      if (entry.isDirectory()) {
+        yield* walk(`${key}/`, signal)
+      } else if (entry.isFile() && !entry.name.includes(TEMPORARY_MARK) && isStorageKey(key)) {
+        const stat = await fs.stat(path.join(root, key)).catch((error: unknown) => {
+          // Removed since the directory was read.
+          if (systemCode(error) === 'ENOENT') return
+          throw asStorageFailure(error, key)
+        })
+        if (stat !== undefined) yield { key, size: stat.size, modifiedAt: stat.mtimeMs }
+      }
+    }
+  }
+
+  return {
+    location: root,
+
+    async put(key, parts, { signal } = {}) {
+      const place = placeOf(key)
+      signal?.throwIfAborted()
+      const temporary = `${place}${TEMPORARY_MARK}${randomBytes(8).toString('hex')}`
+      try {
+        const handle = await fs.open(temporary, 'wx', 0o600).catch(async (error: unknown) => {
+          if (systemCode(error) !== 'ENOENT') throw error
+          await makeDirectory(path.dirname(place))
+          return fs.open(temporary, 'wx', 0o600)
+        })
+        try {
+          await writeAll(handle, parts)
+          await handle.chmod(0o400).catch((error: unknown) => {
+            // Not every file system has permissions, and a writable file is still a whole one.
+            if (systemCode(error) !== 'EPERM' && systemCode(error) !== 'ENOTSUP') throw error
+          })
+          await handle.sync()
+        } finally {
+          await handle.close()
+        }
+        signal?.throwIfAborted()
+        await publish(temporary, place)
+        await fs.rm(temporary, { force: true })
+        await syncDirectory(path.dirname(place))
+      } catch (error) {
+        await fs.rm(temporary, { force: true }).catch(() => {
+          // The first error is the one to report; a temporary file shows in no listing.
+        })
+        throw asStorageFailure(error, key)
+      }
+    },
+
+    async get(key, { range, allocate, signal } = {}) {
+      const place = placeOf(key)
+      signal?.throwIfAborted()
+      try {
+        const handle = await fs.open(place, 'r')
+        try {
+          const length = range?.length ?? (await handle.stat()).size
+          const bytes = allocate?.(length) ?? new Uint8Array(length)
+          await readExactly(handle, bytes, range?.offset ?? 0, key)
+          signal?.throwIfAborted()
+          return bytes
+        } finally {
+          await handle.close()
+        }
+      } catch (error) {
+        throw asStorageFailure(error, key)
+      }
+    },
+
+    async stat(key, { signal } = {}) {
+      const place = placeOf(key)
+      signal?.throwIfAborted()
+      try {
+        const stat = await fs.stat(place)
+        if (!stat.isFile()) throw new StorageFailure('storage.not_found', { key })
+        return { key, size: stat.size, modifiedAt: stat.mtimeMs }
+      } catch (error) {
+        throw asStorageFailure(error, key)
+      }
+    },
+
+    list(prefix, { signal } = {}) {
+      assert(prefix === '' || prefix.endsWith('/'), `not a storage prefix: ${prefix}`)
+      return walk(prefix, signal)
+    },
+
+    async delete(key, { signal } = {}) {
+      const place = placeOf(key)
+      signal?.throwIfAborted()
+      try {
+        await fs.unlink(place)
+        await syncDirectory(path.dirname(place))
+      } catch (error) {
+        const code = systemCode(error)
+        if (code === 'ENOENT' || code === 'ENOTDIR') return
+        throw asStorageFailure(error, key)
+      }
+    },
+  }
+}
