@@ -203,6 +203,8 @@ export type MemberStatus = 'pending' | 'accepted' | 'rejected'
 export interface BackupMemberTable {
   id: string
   backup_id: BackupId
+  /** The owner's, as the backup's own row has it. */
+  project_id: ProjectId
   dest_project_id: ProjectId
   status: MemberStatus
   /** The receiver's vault; null until accepted. */

@@ -1,5 +1,5 @@
 /** The catalogue's first form. A migration that has run anywhere is never edited. */
-import type { Kysely } from 'kysely'
+import { sql, type Kysely } from 'kysely'
 
 export async function up(db: Kysely<unknown>): Promise<void> {
   await db.schema.createTable('domains')
@@ -153,6 +153,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   await db.schema.createTable('backup_members')
     .addColumn('id', 'text', (c) => c.primaryKey().notNull())
     .addColumn('backup_id', 'text', (c) => c.notNull())
+    .addColumn('project_id', 'text', (c) => c.notNull())
     .addColumn('dest_project_id', 'text', (c) => c.notNull())
     .addColumn('status', 'text', (c) => c.notNull())
     .addColumn('vault_id', 'text')
@@ -226,11 +227,35 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   await db.schema.createIndex('vaults_project').on('vaults').columns(['project_id', 'created_at', 'id']).execute()
   await db.schema.createIndex('vault_resources_resource').on('vault_resources').columns(['project_id', 'resource_id']).execute()
   await db.schema.createIndex('checkpoints_vault').on('checkpoints').columns(['vault_id', 'created_at']).execute()
+  await createBackupIndexes(db)
   await db.schema.createIndex('backup_members_backup').on('backup_members').columns(['backup_id', 'dest_project_id']).unique().execute()
+  await db.schema.createIndex('backup_members_owner').on('backup_members').columns(['project_id', 'status', 'backup_id']).execute()
   await db.schema.createIndex('backup_members_dest').on('backup_members').columns(['dest_project_id', 'status', 'backup_id']).execute()
   await db.schema.createIndex('replication_records_backup').on('replication_records').column('backup_id').execute()
   await db.schema.createIndex('operation_logs_project').on('operation_logs').columns(['project_id', 'created_at', 'id']).execute()
   await db.schema.createIndex('operation_logs_vault').on('operation_logs').columns(['vault_id', 'created_at']).execute()
   await db.schema.createIndex('jobs_status').on('jobs').columns(['status', 'created_at']).execute()
   await db.schema.createIndex('jobs_vault').on('jobs').columns(['vault_id', 'status']).execute()
+}
+
+/**
+ * The listing of backups. Lists show top-level backups unless children are asked for, so the indexes
+ * that serve an order hold only those. Each ends in the id, which breaks ties, so that a page is read
+ * in its order and reading stops at its end.
+ */
+async function createBackupIndexes(db: Kysely<unknown>): Promise<void> {
+  for (const key of ['created_at', 'updated_at', 'protected_at', 'name']) {
+    await db.schema.createIndex(`backups_by_${key}`).on('backups').columns(['project_id', key, 'id'])
+      .where(sql.ref('parent_id'), 'is', null).execute()
+  }
+  await db.schema.createIndex('backups_by_id').on('backups').columns(['project_id', 'id']).where(sql.ref('parent_id'), 'is', null).execute()
+  await db.schema.createIndex('backups_by_status').on('backups').columns(['project_id', 'status', 'created_at', 'id'])
+    .where(sql.ref('parent_id'), 'is', null).execute()
+  // These also serve the verbs on a whole vault, checkpoint or resource, children included.
+  for (const key of ['vault_id', 'checkpoint_id', 'resource_id', 'resource_name']) {
+    await db.schema.createIndex(`backups_of_${key}`).on('backups')
+      .columns(['project_id', key, 'created_at', 'id', 'status', 'parent_id']).execute()
+  }
+  await db.schema.createIndex('backups_of_parent').on('backups').columns(['parent_id', 'created_at', 'id'])
+    .where(sql.ref('parent_id'), 'is not', null).execute()
 }

@@ -1,0 +1,51 @@
+/** SQL of single backups; `backup-list-store.ts` has the listing. */
+import type { Reader, Transaction } from '../db/database.ts'
+import type { NewRow, Row, RowChange } from '../db/schema.ts'
+import type { BackupId, CheckpointId, ProjectId, VaultId } from '../ids.ts'
+
+export async function insertBackups(tx: Transaction, rows: readonly NewRow<'backups'>[]): Promise<void> {
+  if (rows.length > 0) await tx.insertInto('backups').values(rows).execute()
+}
+
+/** A backup of the project's own, children included; shares that the project received are not found. */
+export async function findBackup(db: Reader, projectId: ProjectId, backupId: BackupId): Promise<Row<'backups'> | undefined> {
+  return db.selectFrom('backups').selectAll().where('id', '=', backupId).where('project_id', '=', projectId).executeTakeFirst()
+}
+
+/** Answers whether there was such a backup. */
+export async function updateBackup(
+  tx: Transaction, projectId: ProjectId, backupId: BackupId, change: RowChange<'backups'>,
+): Promise<boolean> {
+  const { numUpdatedRows } = await tx.updateTable('backups').set(change)
+    .where('id', '=', backupId).where('project_id', '=', projectId).executeTakeFirst()
+  return numUpdatedRows > 0n
+}
+
+/** In the order in which the parts were numbered. */
+export async function listChildren(db: Reader, projectId: ProjectId, parentId: BackupId): Promise<Row<'backups'>[]> {
+  return db.selectFrom('backups').selectAll().where('parent_id', '=', parentId).where('project_id', '=', projectId)
+    .orderBy('name').orderBy('id').execute()
+}
+
+/** Children included. */
+export async function listBackupsOfCheckpoint(
+  db: Reader, projectId: ProjectId, checkpointId: CheckpointId,
+): Promise<Row<'backups'>[]> {
+  return db.selectFrom('backups').selectAll().where('project_id', '=', projectId).where('checkpoint_id', '=', checkpointId)
+    .orderBy('created_at').orderBy('id').execute()
+}
+
+/** Children included. */
+export async function listBackupsOfVault(db: Reader, projectId: ProjectId, vaultId: VaultId): Promise<Row<'backups'>[]> {
+  return db.selectFrom('backups').selectAll().where('project_id', '=', projectId).where('vault_id', '=', vaultId)
+    .orderBy('created_at').orderBy('id').execute()
+}
+
+/** Takes the backup, its children, and whatever hangs on them, out of the catalogue. */
+export async function deleteBackupRows(tx: Transaction, projectId: ProjectId, backupId: BackupId): Promise<void> {
+  const children = await listChildren(tx, projectId, backupId)
+  const ids = [backupId, ...children.map((child) => child.id)]
+  await tx.deleteFrom('backup_members').where('backup_id', 'in', ids).where('project_id', '=', projectId).execute()
+  await tx.deleteFrom('replication_records').where('backup_id', 'in', ids).where('project_id', '=', projectId).execute()
+  await tx.deleteFrom('backups').where('id', 'in', ids).where('project_id', '=', projectId).execute()
+}

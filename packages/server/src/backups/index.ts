@@ -1,0 +1,3 @@
+export {
+  deleteBackupRows, findBackup, insertBackups, listBackupsOfCheckpoint, listBackupsOfVault, listChildren, updateBackup,
+} from './backup-store.ts'
