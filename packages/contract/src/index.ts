@@ -1,1 +1,2 @@
-export {}
+export * from './backups.ts'
+export * from './operation-logs.ts'
