@@ -1,2 +1,3 @@
 export * from './backups.ts'
+export * from './identity.ts'
 export * from './operation-logs.ts'

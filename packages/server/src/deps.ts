@@ -1,12 +1,14 @@
 import type { Clock } from './clock.ts'
 import type { ServerConfig } from './config.ts'
 import type { Database } from './db/database.ts'
+import type { Secrets } from './secrets.ts'
 
 /** What verbs are given. A verb that needs less asks for less: `Pick<Deps, 'db' | 'clock'>`. */
 export interface Deps {
   readonly db: Database
   readonly clock: Clock
   readonly config: ServerConfig
+  readonly secrets: Secrets
   /** Tells the agents' host that jobs were added; called after the transaction that added them. */
   readonly wakeAgents: () => void
 }

@@ -1,1 +1,7 @@
-export {}
+export { formatTime, parseTime, systemClock, type Clock, type Micros } from './clock.ts'
+export type { ServerConfig } from './config.ts'
+export { StartRefusal } from './data-directory.ts'
+export type { Deps } from './deps.ts'
+export { bootstrapPath, type Bootstrap } from './identity/index.ts'
+export { serve } from './main.ts'
+export { allRoutes, openService, type Service, type ServiceOverrides } from './service.ts'

@@ -4,11 +4,18 @@
  * bytes), match the path's project, check the action, validate, handle.
  */
 import { randomUUID } from 'node:crypto'
+import { STATUS_CODES } from 'node:http'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type HTTPMethods } from 'fastify'
 import { Failure, failures } from '../failures.ts'
-import type { Identity } from '../identity/identity.ts'
+import { IdentityFailure, type Identity } from '../identity/index.ts'
 import { parseBody, parseText, withoutNulls } from './parse-input.ts'
 import type { Answer, Call, Route } from './route.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    errors?: Route['errors'] | undefined
+  }
+}
 
 export const BODY_BYTES_MAX = 1024 * 1024
 
@@ -57,15 +64,18 @@ export function createApp(options: AppOptions): FastifyInstance {
     void reply.header('x-request-id', request.id)
   })
   app.setErrorHandler((error: Error, request, reply) => sendFailure(error, request, reply))
-  app.setNotFoundHandler(async (_request, reply) => {
-    await send(reply, gatewayAnswer(404, 'APIGW.0101', 'The API does not exist: no operation has this method and path.', reply))
+  app.setNotFoundHandler(async (request, reply) => {
+    await sendFailure(new GatewayRefusal(404, 'APIGW.0101', 'The API does not exist: no operation has this method and path.'), request, reply)
   })
   for (const each of options.routes) {
-    app.route({
-      method: each.method as HTTPMethods,
-      url: each.path,
-      handler: async (request, reply) => send(reply, await answer(each, options.authenticate, request)),
-    })
+    for (const url of [each.path, ...each.alsoAt ?? []]) {
+      app.route({
+        method: each.method as HTTPMethods,
+        url,
+        config: { errors: each.errors },
+        handler: async (request, reply) => send(reply, await answer(each, options.authenticate, request)),
+      })
+    }
   }
   return app
 }
@@ -129,22 +139,40 @@ function parseJson(body: Uint8Array): unknown {
 }
 
 async function sendFailure(error: Error & { statusCode?: number }, request: FastifyRequest, reply: FastifyReply): Promise<void> {
-  if (error instanceof Failure) {
-    const { status, code } = failures[error.code]
-    await send(reply, { status, body: { error_code: `BackupService.${code}`, error_msg: error.message } })
-  } else if (error instanceof GatewayRefusal) {
-    await send(reply, gatewayAnswer(error.status, error.code, error.message, reply))
-  } else if (error.statusCode !== undefined && error.statusCode < 500) {
-    // The framework's own: a body over the limit, a malformed length or URL.
-    await send(reply, gatewayAnswer(error.statusCode, 'APIGW.0106', error.message, reply))
-  } else {
-    request.log.error(error)
-    await send(reply, { status: 500, body: { error_code: 'BackupService.9910', error_msg: 'An unknown error occurred; the server has logged it.' } })
-  }
+  const judged = judgeError(error, request)
+  const isIdentity = request.routeOptions.config.errors === 'identity'
+  await send(reply, isIdentity ? identityAnswer(judged) : serviceAnswer(judged, request))
 }
 
-function gatewayAnswer(status: number, code: string, message: string, reply: FastifyReply): Answer {
-  return { status, body: { error_code: code, error_msg: message, request_id: reply.request.id } }
+interface JudgedError {
+  readonly status: number
+  readonly code: string
+  readonly message: string
+}
+
+function judgeError(error: Error & { statusCode?: number }, request: FastifyRequest): JudgedError {
+  if (error instanceof Failure) {
+    const { status, code } = failures[error.code]
+    return { status, code: `BackupService.${code}`, message: error.message }
+  }
+  if (error instanceof GatewayRefusal) return error
+  if (error instanceof IdentityFailure) return { status: error.status, code: '', message: error.message }
+  if (error.statusCode !== undefined && error.statusCode < 500) {
+    // The framework's own: a body over the limit, a malformed length or URL.
+    return { status: error.statusCode, code: 'APIGW.0106', message: error.message }
+  }
+  request.log.error(error)
+  return { status: 500, code: 'BackupService.9910', message: 'An unknown error occurred; the server has logged it.' }
+}
+
+function serviceAnswer({ status, code, message }: JudgedError, request: FastifyRequest): Answer {
+  const body = { error_code: code, error_msg: message }
+  return { status, body: code.startsWith('APIGW.') ? { ...body, request_id: request.id } : body }
+}
+
+/** Keystone's form: the code is HTTP's, and the title its name. */
+function identityAnswer({ status, message }: JudgedError): Answer {
+  return { status, body: { error: { code: status, message, title: STATUS_CODES[status] ?? 'Error' } } }
 }
 
 async function send(reply: FastifyReply, { status, body, headers }: Answer): Promise<void> {

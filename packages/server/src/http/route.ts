@@ -44,7 +44,11 @@ export interface Route {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | 'HEAD'
   /** `/v3/:project_id/vaults/:vault_id`; names are the contract's. */
   readonly path: string
+  /** Further paths of the same operation; documented under the first one only. */
+  readonly alsoAt?: readonly string[]
   readonly access: Access
+  /** Keystone's form of errors instead of the backup service's. */
+  readonly errors?: 'identity'
   readonly summary: string
   readonly schemas: RouteSchemas<TObject, TObject, TSchema>
   readonly handle: (call: Call<never, never, never>) => Promise<Answer>

@@ -1,0 +1,209 @@
+/** The identity subset of Keystone, at the root paths and under /identity. Errors have Keystone's form. */
+import { Type } from 'typebox'
+import {
+  ApiVersionRoot, ApiVersions, CatalogResponse, DomainListResponse, ProjectListResponse, TokenRequest, TokenResponse, UserListResponse,
+} from '@opencbr/contract'
+import type { Deps } from '../../deps.ts'
+import {
+  catalogListToWire, createToken, describeToken, domainsToWire, IdentityFailure, listDomains, listProjects, listUsers, projectsToWire,
+  revokeToken, tokenToWire, usersToWire, type CatalogContext, type Identity,
+} from '../../identity/index.ts'
+import { noContent, ok, route, type Call, type Route } from '../route.ts'
+
+type AnyCall = Call<unknown, unknown, unknown>
+
+const TokenQuery = Type.Object({
+  nocatalog: Type.Optional(Type.String({ description: 'Present: leave the catalog out.' })),
+})
+const NameQuery = Type.Object({ name: Type.Optional(Type.String()) })
+const NameAndDomainQuery = Type.Object({ name: Type.Optional(Type.String()), domain_id: Type.Optional(Type.String()) })
+
+export function identityRoutes(deps: Pick<Deps, 'db' | 'clock' | 'config'>): Route[] {
+  const contextOf = (call: AnyCall): CatalogContext => ({ origin: call.origin, region: deps.config.region })
+  return [...versionRoutes(), ...tokenRoutes(deps, contextOf), ...listRoutes(deps, contextOf)]
+}
+
+function versionAt(call: AnyCall) {
+  return { id: 'v3', status: 'CURRENT', links: [{ href: `${call.origin}/v3/`, rel: 'self' }] }
+}
+
+function versionRoutes(): Route[] {
+  return [
+    route({
+      operationId: 'listApiVersions',
+      method: 'GET',
+      path: '/',
+      alsoAt: ['/identity'],
+      access: { kind: 'public' },
+      errors: 'identity',
+      summary: 'Lists the versions of the API; discovery clients expect 300.',
+      schemas: { response: { 300: ApiVersions } },
+      handle: async (call) => ({ status: 300, body: { versions: [versionAt(call)] } }),
+    }),
+    route({
+      operationId: 'showApiVersion',
+      method: 'GET',
+      path: '/cbr',
+      alsoAt: ['/csbs', '/vbs'],
+      access: { kind: 'public' },
+      summary: 'Lists the versions by the nicknames of the service.',
+      schemas: { response: { 300: ApiVersions } },
+      handle: async (call) => ({ status: 300, body: { versions: [versionAt(call)] } }),
+    }),
+    route({
+      operationId: 'showV3Version',
+      method: 'GET',
+      path: '/v3',
+      alsoAt: ['/identity/v3'],
+      access: { kind: 'public' },
+      errors: 'identity',
+      summary: 'Shows version 3, to which discovery links point.',
+      schemas: { response: { 200: ApiVersionRoot } },
+      handle: async (call) => ok({ version: versionAt(call), versions: [versionAt(call)] }),
+    }),
+  ]
+}
+
+function tokenRoutes(deps: Pick<Deps, 'db' | 'clock'>, contextOf: (call: AnyCall) => CatalogContext): Route[] {
+  const path = '/v3/auth/tokens'
+  const alsoAt = [`/identity${path}`]
+  return [
+    route({
+      operationId: 'createToken',
+      method: 'POST',
+      path,
+      alsoAt,
+      access: { kind: 'public' },
+      errors: 'identity',
+      summary: 'Logs in; the token is in the header X-Subject-Token.',
+      schemas: { query: TokenQuery, body: TokenRequest, response: { 201: TokenResponse } },
+      async handle(call) {
+        const token = await createToken(deps, call.body.auth)
+        const body = tokenToWire(token, call.query.nocatalog === undefined ? contextOf(call) : undefined)
+        return { status: 201, body, headers: { 'x-subject-token': token.token } }
+      },
+    }),
+    route({
+      operationId: 'showToken',
+      method: 'GET',
+      path,
+      alsoAt,
+      access: { kind: 'authenticated' },
+      errors: 'identity',
+      summary: 'Shows for whom the token in the header X-Subject-Token is good.',
+      schemas: { query: TokenQuery, response: { 200: TokenResponse } },
+      async handle(call) {
+        const subject = subjectToken(call)
+        const token = await describeToken(deps, identityOf(call), subject)
+        const body = tokenToWire(token, call.query.nocatalog === undefined ? contextOf(call) : undefined)
+        return { status: 200, body, headers: { 'x-subject-token': subject } }
+      },
+    }),
+    route({
+      operationId: 'checkToken',
+      method: 'HEAD',
+      path,
+      alsoAt,
+      access: { kind: 'authenticated' },
+      errors: 'identity',
+      summary: 'Answers 200 while the token in the header X-Subject-Token is good.',
+      schemas: {},
+      async handle(call) {
+        await describeToken(deps, identityOf(call), subjectToken(call))
+        return { status: 200 }
+      },
+    }),
+    route({
+      operationId: 'revokeToken',
+      method: 'DELETE',
+      path,
+      alsoAt,
+      access: { kind: 'authenticated' },
+      errors: 'identity',
+      summary: 'Ends the token in the header X-Subject-Token.',
+      schemas: {},
+      async handle(call) {
+        await revokeToken(deps, identityOf(call), subjectToken(call))
+        return noContent
+      },
+    }),
+  ]
+}
+
+function listRoutes(deps: Pick<Deps, 'db'>, contextOf: (call: AnyCall) => CatalogContext): Route[] {
+  return [
+    route({
+      operationId: 'listCatalog',
+      method: 'GET',
+      path: '/v3/auth/catalog',
+      alsoAt: ['/identity/v3/auth/catalog'],
+      access: { kind: 'authenticated' },
+      errors: 'identity',
+      summary: 'Lists the services and their addresses.',
+      schemas: { response: { 200: CatalogResponse } },
+      handle: async (call) => ok(catalogListToWire(contextOf(call), identityOf(call))),
+    }),
+    route({
+      operationId: 'listAuthProjects',
+      method: 'GET',
+      path: '/v3/auth/projects',
+      alsoAt: ['/identity/v3/auth/projects'],
+      access: { kind: 'authenticated' },
+      errors: 'identity',
+      summary: 'Lists the projects that the caller may act in.',
+      schemas: { response: { 200: ProjectListResponse } },
+      handle: async (call) => ok(projectsToWire(call.origin, await listProjects(deps, identityOf(call), {}))),
+    }),
+    route({
+      operationId: 'listProjects',
+      method: 'GET',
+      path: '/v3/projects',
+      alsoAt: ['/identity/v3/projects'],
+      access: { kind: 'authenticated' },
+      errors: 'identity',
+      summary: 'Lists the projects that the caller may act in, by name; the name is the region.',
+      schemas: { query: NameAndDomainQuery, response: { 200: ProjectListResponse } },
+      handle: async (call) => ok(projectsToWire(call.origin, await listProjects(deps, identityOf(call), filterOf(call.query)))),
+    }),
+    route({
+      operationId: 'listAuthDomains',
+      method: 'GET',
+      path: '/v3/auth/domains',
+      alsoAt: ['/identity/v3/auth/domains'],
+      access: { kind: 'authenticated' },
+      errors: 'identity',
+      summary: 'Lists the domain of the caller.',
+      schemas: { query: NameQuery, response: { 200: DomainListResponse } },
+      handle: async (call) => ok(domainsToWire(call.origin, listDomains(identityOf(call), filterOf(call.query)))),
+    }),
+    route({
+      operationId: 'listUsers',
+      method: 'GET',
+      path: '/v3/users',
+      alsoAt: ['/identity/v3/users'],
+      access: { kind: 'authenticated' },
+      errors: 'identity',
+      summary: 'Lists the user of the caller.',
+      schemas: { query: NameAndDomainQuery, response: { 200: UserListResponse } },
+      handle: async (call) => ok(usersToWire(call.origin, await listUsers(deps, identityOf(call), filterOf(call.query)))),
+    }),
+  ]
+}
+
+function filterOf(query: { readonly name?: string, readonly domain_id?: string }): { name?: string, domainId?: string } {
+  return {
+    ...(query.name === undefined ? {} : { name: query.name }),
+    ...(query.domain_id === undefined ? {} : { domainId: query.domain_id }),
+  }
+}
+
+function identityOf(call: AnyCall): Identity {
+  if (call.identity === undefined) throw new TypeError('an authenticated route was called without an identity')
+  return call.identity
+}
+
+function subjectToken(call: AnyCall): string {
+  const subject = call.headers['x-subject-token']
+  if (typeof subject !== 'string' || subject === '') throw new IdentityFailure(400, 'Expecting to find a token in the header X-Subject-Token.')
+  return subject
+}

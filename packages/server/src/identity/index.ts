@@ -1,0 +1,8 @@
+export { authenticate, type SignedRequest } from './authenticate.ts'
+export { bootstrapPath, makeBootstrapUser, updateBootstrapEndpoint, type Bootstrap } from './bootstrap.ts'
+export { createToken } from './create-token.ts'
+export { describeToken, revokeToken } from './describe-token.ts'
+export type { Identity } from './identity.ts'
+export { IdentityFailure, type IdentityStatus } from './identity-failure.ts'
+export { catalogListToWire, domainsToWire, projectsToWire, tokenToWire, usersToWire, type CatalogContext } from './identity-wire.ts'
+export { listDomains, listProjects, listUsers } from './list-identity.ts'

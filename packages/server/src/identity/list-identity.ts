@@ -1,0 +1,27 @@
+/** What a caller sees of domains, projects and users: its own. */
+import type { Deps } from '../deps.ts'
+import type { Row } from '../db/schema.ts'
+import type { Identity } from './identity.ts'
+import { findUser, listGrantedProjects } from './identity-store.ts'
+
+/** The projects in which the caller's user may act. Absent filters let everything through. */
+export async function listProjects(
+  { db }: Pick<Deps, 'db'>, caller: Identity, filter: { readonly name?: string, readonly domainId?: string },
+): Promise<Row<'projects'>[]> {
+  const granted = await listGrantedProjects(db, caller.user.id, filter.name)
+  return granted.filter((project) => filter.domainId === undefined || project.domain_id === filter.domainId)
+}
+
+export function listDomains(caller: Identity, filter: { readonly name?: string }): Identity['domain'][] {
+  return filter.name === undefined || filter.name === caller.domain.name ? [caller.domain] : []
+}
+
+export async function listUsers(
+  { db }: Pick<Deps, 'db'>, caller: Identity, filter: { readonly name?: string, readonly domainId?: string },
+): Promise<Row<'users'>[]> {
+  const found = await findUser(db, caller.user.id)
+  if (found === undefined) return []
+  const fits = (filter.name === undefined || filter.name === found.user.name)
+    && (filter.domainId === undefined || filter.domainId === found.domain.id)
+  return fits ? [found.user] : []
+}

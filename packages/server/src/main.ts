@@ -1,0 +1,25 @@
+import type { ServerConfig } from './config.ts'
+import { bootstrapPath } from './identity/index.ts'
+import { openService } from './service.ts'
+
+const STOP_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
+
+/**
+ * Serves until the process is asked to stop, then ends work in an orderly way and returns. Throws a
+ * `StartRefusal`, whose message is meant for the operator, when the service cannot start.
+ */
+export async function serve(config: ServerConfig): Promise<void> {
+  const stop = Promise.withResolvers<NodeJS.Signals>()
+  // The handlers stay until the end: a terminal and a launcher in between may send one signal twice,
+  // and the second must not cut the orderly end short.
+  for (const signal of STOP_SIGNALS) process.on(signal, stop.resolve)
+  try {
+    await using service = await openService(config)
+    const { url } = await service.listen()
+    process.stderr.write(`OpenCBR serves on ${url}; how to log in stands in ${bootstrapPath(config)}\n`)
+    const signal = await stop.promise
+    process.stderr.write(`OpenCBR stops (${signal}) …\n`)
+  } finally {
+    for (const signal of STOP_SIGNALS) process.off(signal, stop.resolve)
+  }
+}

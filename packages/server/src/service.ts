@@ -1,0 +1,100 @@
+/** Puts the service together: data directory, catalogue, identity, routes, listener. */
+import type { FastifyInstance } from 'fastify'
+import { systemClock, type Clock } from './clock.ts'
+import { databasePath, type ServerConfig } from './config.ts'
+import { openDataDirectory, StartRefusal } from './data-directory.ts'
+import { openDatabase, type Database } from './db/database.ts'
+import type { Deps } from './deps.ts'
+import { createApp } from './http/app.ts'
+import type { Route } from './http/route.ts'
+import { identityRoutes } from './http/routes/identity-routes.ts'
+import { serviceRoutes } from './http/routes/service-routes.ts'
+import { authenticate, makeBootstrapUser, updateBootstrapEndpoint } from './identity/index.ts'
+import { openSecrets } from './secrets.ts'
+
+export interface Service extends AsyncDisposable {
+  readonly app: FastifyInstance
+  readonly deps: Deps
+  /** Opens the port of the configuration (0: any free one), and records the address in bootstrap.json. */
+  readonly listen: () => Promise<{ readonly url: string }>
+  /** Lets calls that are under way finish, takes no new ones, and gives the data directory back. */
+  readonly close: () => Promise<void>
+}
+
+export interface ServiceOverrides {
+  readonly clock?: Clock
+}
+
+/** Every operation that the server answers. */
+export function allRoutes(deps: Deps): Route[] {
+  return [
+    ...serviceRoutes(deps),
+    ...identityRoutes(deps),
+  ]
+}
+
+/**
+ * Opens a data directory, making it on the first start. Throws a `StartRefusal` when another server
+ * uses the directory or something in it is not as it must be.
+ */
+export async function openService(config: ServerConfig, overrides: ServiceOverrides = {}): Promise<Service> {
+  const directory = await openDataDirectory(config)
+  let db: Database | undefined
+  try {
+    db = await openDatabase(databasePath(config))
+    return await assemble(config, overrides, db, directory.masterKey, directory.release)
+  } catch (error) {
+    await db?.destroy()
+    directory.release()
+    throw error
+  }
+}
+
+async function assemble(
+  config: ServerConfig, overrides: ServiceOverrides, db: Database, masterKey: Uint8Array, release: () => void,
+): Promise<Service> {
+  const deps: Deps = {
+    db,
+    clock: overrides.clock ?? systemClock(),
+    config,
+    secrets: openSecrets(masterKey),
+    wakeAgents() {},
+  }
+  await makeBootstrapUser(deps)
+  const app = createApp({
+    routes: allRoutes(deps),
+    authenticate: (request) => authenticate(deps, request),
+    logLevel: config.logLevel,
+  })
+  async function listen(): Promise<{ url: string }> {
+    const { host, port } = config.listen
+    try {
+      await app.listen({ host, port, listenTextResolver: () => '' })
+    } catch (error) {
+      throw new StartRefusal(`The server cannot listen on ${host}:${port}: ${(error as Error).message}`, { cause: error })
+    }
+    const url = urlOf(app)
+    await updateBootstrapEndpoint(config, url)
+    return { url }
+  }
+  let closing: Promise<void> | undefined
+  async function closeOnce(): Promise<void> {
+    await app.close()
+    await db.destroy()
+    release()
+  }
+  function close(): Promise<void> {
+    closing ??= closeOnce()
+    return closing
+  }
+  return { app, deps, listen, close, [Symbol.asyncDispose]: close }
+}
+
+/** An address that a client on this machine can use, also when the server listens on all of them. */
+function urlOf(app: FastifyInstance): string {
+  const address = app.server.address()
+  if (address === null || typeof address === 'string') throw new TypeError('the server listens on no port')
+  if (address.address === '0.0.0.0' || address.address === '::') return `http://127.0.0.1:${address.port}`
+  const host = address.family === 'IPv6' ? `[${address.address}]` : address.address
+  return `http://${host}:${address.port}`
+}

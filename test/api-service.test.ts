@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { openService, StartRefusal } from '@opencbr/server'
+import { startTestService } from '@opencbr/testkit'
+
+async function withDataDir(run: (dataDir: string) => Promise<void>): Promise<void> {
+  const parent = await mkdtemp(join(tmpdir(), 'opencbr-test-'))
+  try {
+    await run(join(parent, 'data'))
+  } finally {
+    await rm(parent, { recursive: true, force: true })
+  }
+}
+
+test('a service is ready, and answers every call with a request id', async () => {
+  await using service = await startTestService()
+  const answer = await service.call('GET', '/healthz', undefined, { headers: { 'x-auth-token': '' } })
+  assert.equal(answer.status, 200)
+  assert.deepEqual(answer.body, { status: 'ready' })
+  assert.match(answer.headers.get('x-request-id') ?? '', /^[0-9a-f]{32}$/)
+})
+
+test('what lies in the data directory is for its owner alone', () => withDataDir(async (dataDir) => {
+  await using service = await startTestService({ dataDir })
+  const modeOf = async (name: string): Promise<number> => (await stat(join(dataDir, name))).mode & 0o777
+  assert.equal(await modeOf('.'), 0o700)
+  assert.equal(await modeOf('bootstrap.json'), 0o600)
+  assert.equal(await modeOf('master.key'), 0o600)
+  assert.equal((await readFile(join(dataDir, 'master.key'))).length, 32)
+  assert.equal(service.bootstrap.endpoint, service.url)
+  assert.deepEqual(Object.keys(service.bootstrap), [
+    'endpoint', 'region', 'domain_name', 'domain_id', 'project_name', 'project_id', 'user_name', 'password', 'access_key', 'secret_key',
+  ])
+}))
+
+test('a second server on a data directory is refused, and a later one is welcome', () => withDataDir(async (dataDir) => {
+  let first: string
+  {
+    await using service = await startTestService({ dataDir })
+    first = service.bootstrap.password
+    await assert.rejects(startTestService({ dataDir }), (error) => error instanceof StartRefusal && /Another server is using/.test(error.message))
+  }
+  await using again = await startTestService({ dataDir })
+  assert.equal(again.bootstrap.password, first)
+  assert.equal(again.bootstrap.endpoint, again.url)
+}))
+
+test('a bootstrap.json that was taken away stays away', () => withDataDir(async (dataDir) => {
+  {
+    await using _service = await startTestService({ dataDir })
+  }
+  await rm(join(dataDir, 'bootstrap.json'))
+  await using service = await openService({
+    dataDir, listen: { host: '127.0.0.1', port: 0 }, region: 'test-1', allowPaths: [], strictResources: false, logLevel: 'silent',
+  })
+  await service.listen()
+  await assert.rejects(stat(join(dataDir, 'bootstrap.json')), { code: 'ENOENT' })
+}))
+
+test('a data directory keeps its region and its master key', () => withDataDir(async (dataDir) => {
+  {
+    await using _service = await startTestService({ dataDir })
+  }
+  await assert.rejects(startTestService({ dataDir, config: { region: 'test-2' } }), /belongs to another region/)
+  const key = await readFile(join(dataDir, 'master.key'))
+  await rm(join(dataDir, 'master.key'))
+  await assert.rejects(startTestService({ dataDir }), /master\.key is missing/)
+  await writeFile(join(dataDir, 'master.key'), 'short')
+  await assert.rejects(startTestService({ dataDir }), /master\.key is damaged/)
+  await writeFile(join(dataDir, 'master.key'), key)
+  await using service = await startTestService({ dataDir })
+  assert.equal(service.bootstrap.region, 'test-1')
+}))
+
+test('a data directory that is a file is refused', () => withDataDir(async (dataDir) => {
+  await writeFile(dataDir, '')
+  await assert.rejects(startTestService({ dataDir }), (error) => error instanceof StartRefusal && /cannot be used/.test(error.message))
+}))
+
+test('what no operation answers gets 404 in the gateway\'s form', async () => {
+  await using service = await startTestService()
+  const answer = await service.call('GET', '/v3/{project_id}/nothing')
+  assert.equal(answer.status, 404)
+  assert.equal(answer.body['error_code'], 'APIGW.0101')
+})
