@@ -1,0 +1,120 @@
+/**
+ * Work for agents, in the same database and the same transactions as what it is about.
+ *
+ * A job is `waiting`, `leased` by one agent process (`lease_holder`), or ended. A holder that died
+ * gives nothing back by itself: whoever sees it die requeues what it held, so a lease needs no
+ * expiry and no clock. `attempts` counts leases; one that was parked does not count.
+ */
+import { sql } from 'kysely'
+import type { Micros } from '../clock.ts'
+import type { Reader, Transaction } from '../db/database.ts'
+import type { JobKind, Row } from '../db/schema.ts'
+import { newUuid, type BackupId, type JobId, type OperationLogId, type ProjectId, type VaultId } from '../ids.ts'
+import { EXCLUSIVE_KINDS, type JobPayloads } from './job.ts'
+
+export interface NewJob<Kind extends JobKind> {
+  readonly kind: Kind
+  readonly projectId: ProjectId
+  readonly vaultId: VaultId
+  readonly backupId?: BackupId | undefined
+  readonly operationLogId: OperationLogId
+  readonly payload: JobPayloads[Kind]
+  readonly createdAt: Micros
+}
+
+export async function insertJob<Kind extends JobKind>(tx: Transaction, job: NewJob<Kind>): Promise<JobId> {
+  const id = newUuid<JobId>()
+  await tx.insertInto('jobs').values({
+    id,
+    kind: job.kind,
+    project_id: job.projectId,
+    vault_id: job.vaultId,
+    backup_id: job.backupId ?? null,
+    operation_log_id: job.operationLogId,
+    payload: JSON.stringify(job.payload),
+    status: 'waiting',
+    attempts: 0,
+    lease_holder: null,
+    leased_at: null,
+    created_at: job.createdAt,
+  }).execute()
+  return id
+}
+
+/**
+ * Leases up to `limit` jobs in the order they were made. Within a vault nothing overtakes a job that
+ * must run alone, and such a job waits for all before it; so two jobs of one answer never conflict.
+ */
+export async function leaseJobs(
+  tx: Transaction, lease: { holder: string, limit: number, now: Micros },
+): Promise<Row<'jobs'>[]> {
+  const ready = await tx.selectFrom('jobs as job').selectAll('job')
+    .where('job.status', '=', 'waiting')
+    .where(({ not, exists, selectFrom }) => not(exists(
+      selectFrom('jobs as other').select('other.id')
+        .whereRef('other.vault_id', '=', 'job.vault_id')
+        .where('other.status', 'in', ['leased', 'waiting'])
+        .where(({ eb, and, or }) => or([
+          eb('other.status', '=', 'leased'),
+          eb('other.created_at', '<', eb.ref('job.created_at')),
+          and([eb('other.created_at', '=', eb.ref('job.created_at')), eb('other.id', '<', eb.ref('job.id'))]),
+        ]))
+        .where(({ eb, or }) => or([
+          eb('job.kind', 'in', EXCLUSIVE_KINDS), eb('other.kind', 'in', EXCLUSIVE_KINDS),
+        ])),
+    )))
+    .orderBy('job.created_at').orderBy('job.id')
+    .limit(lease.limit)
+    .execute()
+  for (const job of ready) {
+    await tx.updateTable('jobs')
+      .set({ status: 'leased', lease_holder: lease.holder, leased_at: lease.now, attempts: job.attempts + 1 })
+      .where('id', '=', job.id)
+      .execute()
+  }
+  return ready.map((job) => ({
+    ...job, status: 'leased', lease_holder: lease.holder, leased_at: lease.now, attempts: job.attempts + 1,
+  }))
+}
+
+/** The job if this holder still has it: what somebody says who lost the lease must not count. */
+export async function findLeasedJob(reader: Reader, id: JobId, holder: string): Promise<Row<'jobs'> | undefined> {
+  return reader.selectFrom('jobs').selectAll()
+    .where('id', '=', id).where('status', '=', 'leased').where('lease_holder', '=', holder)
+    .executeTakeFirst()
+}
+
+export async function listLeasedJobs(reader: Reader, holder?: string): Promise<Row<'jobs'>[]> {
+  let leased = reader.selectFrom('jobs').selectAll().where('status', '=', 'leased').orderBy('created_at').orderBy('id')
+  if (holder !== undefined) leased = leased.where('lease_holder', '=', holder)
+  return leased.execute()
+}
+
+export async function finishJob(tx: Transaction, id: JobId, status: 'succeeded' | 'failed'): Promise<void> {
+  await tx.updateTable('jobs').set({ status, lease_holder: null }).where('id', '=', id).execute()
+}
+
+/** Gives a leased job back. Parked work takes its attempt back too: it was no failure. */
+export async function requeueJob(tx: Transaction, id: JobId, how: 'parked' | 'broken_off'): Promise<void> {
+  await tx.updateTable('jobs')
+    .set({
+      status: 'waiting', lease_holder: null, leased_at: null,
+      ...(how === 'parked' ? { attempts: sql<number>`attempts - 1` } : {}),
+    })
+    .where('id', '=', id).where('status', '=', 'leased')
+    .execute()
+}
+
+/** Jobs of a vault that wait or run, oldest first. */
+export async function listLiveJobs(reader: Reader, projectId: ProjectId, vaultId?: VaultId): Promise<Row<'jobs'>[]> {
+  let live = reader.selectFrom('jobs').selectAll()
+    .where('project_id', '=', projectId).where('status', 'in', ['waiting', 'leased'])
+    .orderBy('created_at').orderBy('id')
+  if (vaultId !== undefined) live = live.where('vault_id', '=', vaultId)
+  return live.execute()
+}
+
+/** What a job was told; the kind says which form it has. */
+export function parseJobPayload<Kind extends JobKind>(job: { readonly payload: string }, _kind: Kind): JobPayloads[Kind] {
+  return JSON.parse(job.payload) as JobPayloads[Kind]
+}

@@ -1,0 +1,38 @@
+import type { JobKind } from '../db/schema.ts'
+import type { BackupId, ResourceId } from '../ids.ts'
+
+/** What each kind of job is told, besides the columns of its row. Kept as JSON. */
+export interface JobPayloads {
+  readonly backup: {
+    readonly resourceId: ResourceId
+    /** Compare with the resource's previous backup; the first one reads everything in any case. */
+    readonly incremental: boolean
+  }
+  readonly restore: RestorePayload
+  readonly delete_backup: {
+    /** The backup and its children. */
+    readonly backupIds: readonly BackupId[]
+  }
+  readonly remove_resource: { readonly resourceIds: readonly ResourceId[] }
+  readonly delete_vault: Readonly<Record<string, never>>
+}
+
+export type RestorePayload =
+  | {
+    readonly target: 'directory'
+    /** Absolute; the directory that the tree's content is put into. */
+    readonly destinationPath: string
+    /** The resource that was backed up: it shows as restoring meanwhile. */
+    readonly resourceId: ResourceId
+  }
+  | {
+    readonly target: 'disk'
+    /** The declared resource that is overwritten. */
+    readonly resourceId: ResourceId
+  }
+
+/**
+ * Kinds that take something out of a repository. Such a job runs alone in its vault: restic's
+ * exclusive lock would make it fail otherwise, after a wait, instead of waiting its turn here.
+ */
+export const EXCLUSIVE_KINDS = ['delete_backup', 'remove_resource', 'delete_vault'] as const satisfies readonly JobKind[]
