@@ -8,6 +8,7 @@ import type { Deps } from './deps.ts'
 import { createApp } from './http/app.ts'
 import type { Route } from './http/route.ts'
 import { identityRoutes } from './http/routes/identity-routes.ts'
+import { operationLogRoutes } from './http/routes/operation-log-routes.ts'
 import { serviceRoutes } from './http/routes/service-routes.ts'
 import { authenticate, makeBootstrapUser, updateBootstrapEndpoint } from './identity/index.ts'
 import { openSecrets } from './secrets.ts'
@@ -30,6 +31,7 @@ export function allRoutes(deps: Deps): Route[] {
   return [
     ...serviceRoutes(deps),
     ...identityRoutes(deps),
+    ...operationLogRoutes(deps),
   ]
 }
 
