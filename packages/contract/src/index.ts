@@ -1,3 +1,5 @@
 export * from './backups.ts'
+export * from './checkpoints.ts'
 export * from './identity.ts'
 export * from './operation-logs.ts'
+export * from './signing.ts'

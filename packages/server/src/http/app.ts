@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type HTTPMethods } from 'fastify'
 import { Failure, failures } from '../failures.ts'
-import { IdentityFailure, type Identity } from '../identity/index.ts'
+import { IdentityFailure, type Identity, type SignedRequest } from '../identity/index.ts'
 import { parseBody, parseText, withoutNulls } from './parse-input.ts'
 import type { Answer, Call, Route } from './route.ts'
 
@@ -19,17 +19,8 @@ declare module 'fastify' {
 
 export const BODY_BYTES_MAX = 1024 * 1024
 
-/** What authentication may look at: nothing is parsed or trusted yet. */
-export interface RawRequest {
-  readonly method: string
-  /** Path and query as they came on the wire. */
-  readonly target: string
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>
-  readonly body: Uint8Array
-}
-
-/** Answers who calls, or undefined when the credentials are missing, wrong or expired. */
-export type Authenticate = (request: RawRequest) => Promise<Identity | { readonly refused: string }>
+/** Answers who calls, or why the credentials are refused. */
+export type Authenticate = (request: SignedRequest) => Promise<Identity | { readonly refused: string }>
 
 export interface AppOptions {
   readonly routes: readonly Route[]
@@ -57,6 +48,11 @@ export function createApp(options: AppOptions): FastifyInstance {
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 512 },
     // Every answer is written by this file; the framework neither validates nor serialises.
     exposeHeadRoutes: false,
+    // Raised before any hook has run: a path that cannot be decoded.
+    frameworkErrors: (error, request, reply) => {
+      void reply.header('x-request-id', request.id)
+      void sendFailure(error, request, reply)
+    },
   })
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
@@ -100,7 +96,13 @@ async function admit(
   route: Route, authenticate: Authenticate, request: FastifyRequest, body: Uint8Array, params: Record<string, string>,
 ): Promise<Identity | undefined> {
   if (route.access.kind === 'public') return undefined
-  const found = await authenticate({ method: request.method, target: request.raw.url ?? '/', headers: request.headers, body })
+  const found = await authenticate({
+    method: request.method,
+    target: request.raw.url ?? '/',
+    headers: request.headers,
+    body,
+    pathProjectId: params['project_id'],
+  })
   if ('refused' in found) {
     throw new GatewayRefusal(401, 'APIGW.0301', `Incorrect IAM authentication information: ${found.refused}`)
   }

@@ -39,20 +39,29 @@ export function parseText<Input extends TObject>(schema: Input, values: Readonly
   const converted: Record<string, unknown> = {}
   for (const [name, property] of Object.entries(schema.properties)) {
     const value = Object.hasOwn(values, name) ? values[name] : undefined
-    if (value !== undefined) converted[name] = convertText(property as Schema, value)
+    if (value !== undefined) converted[name] = convertText(property as Schema, withoutNulls(value, [name]))
   }
   return check(schema, converted)
 }
 
-/** Null members count as absent, at every depth: some clients send null for what is unset. */
-export function withoutNulls(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutNulls)
+/**
+ * Null members count as absent, at every depth: some clients send null for what is unset. Texts with
+ * the character NUL are refused here for all: neither every database nor any file system takes it.
+ */
+export function withoutNulls(value: unknown, path: readonly string[] = []): unknown {
+  if (typeof value === 'string') return withoutNul(value, path)
+  if (Array.isArray(value)) return value.map((item, index) => withoutNulls(item, [...path, String(index)]))
   if (typeof value !== 'object' || value === null) return value
   const kept: [string, unknown][] = []
   for (const [name, member] of Object.entries(value)) {
-    if (member !== null) kept.push([name, withoutNulls(member)])
+    if (member !== null) kept.push([withoutNul(name, path), withoutNulls(member, [...path, name])])
   }
   return Object.fromEntries(kept)
+}
+
+function withoutNul(text: string, path: readonly string[]): string {
+  if (text.includes('\0')) throw new Failure('parameter.invalid', { field: path.join('.') || 'body', reason: 'it contains the character NUL' })
+  return text
 }
 
 export function parseBody(schema: TSchema, body: unknown): unknown {
