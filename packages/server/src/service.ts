@@ -7,6 +7,7 @@ import { openDatabase, type Database } from './db/database.ts'
 import type { Deps } from './deps.ts'
 import { createApp } from './http/app.ts'
 import type { Route } from './http/route.ts'
+import { checkpointRoutes } from './http/routes/checkpoint-routes.ts'
 import { identityRoutes } from './http/routes/identity-routes.ts'
 import { operationLogRoutes } from './http/routes/operation-log-routes.ts'
 import { serviceRoutes } from './http/routes/service-routes.ts'
@@ -31,6 +32,7 @@ export function allRoutes(deps: Deps): Route[] {
   return [
     ...serviceRoutes(deps),
     ...identityRoutes(deps),
+    ...checkpointRoutes(deps),
     ...operationLogRoutes(deps),
   ]
 }

@@ -1,0 +1,103 @@
+import type { SkippedResource } from '@opencbr/contract'
+import type { Reader, Transaction } from '../db/database.ts'
+import type { NewRow, ProtectStatus, Row } from '../db/schema.ts'
+import type { CheckpointId, ProjectId, ResourceId, VaultId } from '../ids.ts'
+import { judgeCheckpoint } from './checkpoint.ts'
+
+export async function insertCheckpoint(tx: Transaction, row: NewRow<'checkpoints'>): Promise<void> {
+  await tx.insertInto('checkpoints').values(row).execute()
+}
+
+export async function findCheckpoint(
+  reader: Reader, projectId: ProjectId, id: CheckpointId,
+): Promise<Row<'checkpoints'> | undefined> {
+  return reader.selectFrom('checkpoints').selectAll()
+    .where('project_id', '=', projectId).where('id', '=', id)
+    .executeTakeFirst()
+}
+
+/** The vault as it is while the transaction lasts. */
+export async function findVaultToRun(tx: Transaction, projectId: ProjectId, id: VaultId): Promise<Row<'vaults'> | undefined> {
+  return tx.selectFrom('vaults').selectAll()
+    .where('project_id', '=', projectId).where('id', '=', id)
+    .executeTakeFirst()
+}
+
+/** In the order in which they were associated. */
+export async function listResourcesToRun(tx: Transaction, projectId: ProjectId, vaultId: VaultId): Promise<Row<'vault_resources'>[]> {
+  return tx.selectFrom('vault_resources').selectAll()
+    .where('project_id', '=', projectId).where('vault_id', '=', vaultId)
+    .orderBy('added_at').orderBy('resource_id')
+    .execute()
+}
+
+export async function setProtectStatus(
+  tx: Transaction, projectId: ProjectId, vaultId: VaultId, resourceIds: readonly ResourceId[], status: ProtectStatus,
+): Promise<void> {
+  if (resourceIds.length === 0) return
+  await tx.updateTable('vault_resources').set({ protect_status: status })
+    .where('project_id', '=', projectId).where('vault_id', '=', vaultId).where('resource_id', 'in', resourceIds)
+    .execute()
+}
+
+/**
+ * Brings a checkpoint in line with its backups, after one of them changed: its status follows them
+ * while the run lasts, and it goes with the last of them.
+ */
+export async function settleCheckpoint(tx: Transaction, projectId: ProjectId, id: CheckpointId): Promise<void> {
+  const backups = await tx.selectFrom('backups').select('status')
+    .where('project_id', '=', projectId).where('checkpoint_id', '=', id)
+    .execute()
+  if (backups.length === 0) {
+    await tx.deleteFrom('checkpoints').where('project_id', '=', projectId).where('id', '=', id).execute()
+    return
+  }
+  await tx.updateTable('checkpoints')
+    .set({ status: judgeCheckpoint(backups.map((backup) => backup.status)) })
+    .where('project_id', '=', projectId).where('id', '=', id).where('status', '=', 'protecting')
+    .execute()
+}
+
+/** A resource as its checkpoint shows it. */
+export interface CheckpointResource {
+  readonly id: ResourceId
+  readonly name: string
+  readonly type: string
+  readonly size_gb: number
+  /** Null when the resource has left the vault. */
+  readonly protect_status: ProtectStatus | null
+  /** Bytes that the backups of the resource added to the vault. */
+  readonly stored_bytes: number
+  readonly backup_count: number
+}
+
+export async function listCheckpointResources(
+  reader: Reader, projectId: ProjectId, checkpoint: { id: CheckpointId, vault_id: VaultId },
+): Promise<CheckpointResource[]> {
+  const rows = await reader.selectFrom('backups as backup')
+    .leftJoin('vault_resources as member', (join) => join
+      .onRef('member.vault_id', '=', 'backup.vault_id').onRef('member.resource_id', '=', 'backup.resource_id'))
+    .select(({ selectFrom }) => [
+      'backup.resource_id as id', 'backup.resource_name as name', 'backup.resource_type as type',
+      'backup.resource_size_gb as size_gb', 'member.protect_status as protect_status',
+      selectFrom('backups as each')
+        .select(({ fn }) => fn.countAll<number>().as('count'))
+        .whereRef('each.vault_id', '=', 'backup.vault_id').whereRef('each.resource_id', '=', 'backup.resource_id')
+        .whereRef('each.project_id', '=', 'backup.project_id').where('each.parent_id', 'is', null)
+        .as('backup_count'),
+      selectFrom('backups as each')
+        .select(({ fn }) => fn.sum<number>('each.stored_bytes').as('sum'))
+        .whereRef('each.vault_id', '=', 'backup.vault_id').whereRef('each.resource_id', '=', 'backup.resource_id')
+        .whereRef('each.project_id', '=', 'backup.project_id')
+        .as('stored_bytes'),
+    ])
+    .where('backup.project_id', '=', projectId).where('backup.checkpoint_id', '=', checkpoint.id)
+    .where('backup.parent_id', 'is', null)
+    .orderBy('backup.name').orderBy('backup.id')
+    .execute()
+  return rows.map((row) => ({ ...row, backup_count: Number(row.backup_count ?? 0), stored_bytes: Number(row.stored_bytes ?? 0) }))
+}
+
+export function parseSkipped(json: string): SkippedResource[] {
+  return JSON.parse(json) as SkippedResource[]
+}

@@ -1,0 +1,23 @@
+import type { Reader } from '../db/database.ts'
+import { Failure } from '../failures.ts'
+import { isUuid, type CheckpointId, type ProjectId } from '../ids.ts'
+import { findCheckpoint, listCheckpointResources } from './checkpoint-store.ts'
+import type { CheckpointView } from './checkpoint-wire.ts'
+
+export async function showCheckpoint(reader: Reader, projectId: ProjectId, id: string): Promise<CheckpointView> {
+  if (!isUuid(id)) throw new Failure('parameter.invalid', { field: 'checkpoint_id', reason: `${id} is not a UUID` })
+  const view = await findCheckpointView(reader, projectId, id.toLowerCase() as CheckpointId)
+  if (view === undefined) throw new Failure('checkpoint.not_found', { checkpointId: id })
+  return view
+}
+
+export async function findCheckpointView(reader: Reader, projectId: ProjectId, id: CheckpointId): Promise<CheckpointView | undefined> {
+  const checkpoint = await findCheckpoint(reader, projectId, id)
+  if (checkpoint === undefined) return undefined
+  const vault = await reader.selectFrom('vaults').select(['name', 'provider_id'])
+    .where('project_id', '=', projectId).where('id', '=', checkpoint.vault_id)
+    .executeTakeFirst()
+  // A vault takes its checkpoints along; without it there is nothing left to show.
+  if (vault === undefined) return undefined
+  return { checkpoint, vault, resources: await listCheckpointResources(reader, projectId, checkpoint) }
+}
