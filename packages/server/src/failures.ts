@@ -13,7 +13,6 @@ interface FailureKind {
 }
 
 export const failures = {
-  'parameter.invalid': { status: 400, code: '9900', text: (f) => `Invalid ${f['field']} provided: ${f['reason']}.` },
   'checkpoint.nothing_to_back_up': { status: 400, code: '0001', text: (f) => `There is nothing to back up: ${f['reason']}.` },
   'restore.target_too_small': { status: 400, code: '2001', text: (f) => `The target ${f['target']} is smaller than the backup.` },
   'restore.source_busy': { status: 400, code: '2002', text: (f) => `The resource ${f['resourceId']} is being backed up; restore when that has finished.` },
@@ -52,6 +51,7 @@ export const failures = {
   'operation_log.not_found': { status: 404, code: '6500', text: () => 'Operation log does not exist.' },
   'vault.too_many_tags': { status: 400, code: '6600', text: (f) => `A vault carries at most ${f['max']} tags.` },
   'restore.disk_not_found': { status: 404, code: '7000', text: (f) => `The disk ${f['resourceId']} does not exist.` },
+  'parameter.invalid': { status: 400, code: '9900', text: (f) => `Invalid ${f['field']} provided: ${f['reason']}.` },
   'not_supported': { status: 400, code: '9900', text: (f) => `Invalid ${f['field']} provided: not supported here: ${f['reason']}.` },
 } as const satisfies Record<string, FailureKind>
 

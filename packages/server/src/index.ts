@@ -2,6 +2,7 @@ export { formatTime, parseTime, systemClock, type Clock, type Micros } from './c
 export type { ServerConfig } from './config.ts'
 export { StartRefusal } from './data-directory.ts'
 export type { Deps } from './deps.ts'
+export { Failure, failures, type FailureCode } from './failures.ts'
 export { bootstrapPath, type Bootstrap } from './identity/index.ts'
 export { serve } from './main.ts'
 export { allRoutes, openService, type Service, type ServiceOverrides } from './service.ts'
