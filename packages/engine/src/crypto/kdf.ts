@@ -1,0 +1,35 @@
+import { scrypt } from 'node:crypto'
+import type { SealingKey } from './envelope.ts'
+
+/** The cost parameters of scrypt; memory is `128 · N · r` bytes. */
+export interface KdfParameters {
+  readonly N: number
+  readonly r: number
+  readonly p: number
+}
+
+/** Some 300 ms and 32 MiB: for passwords that people choose. */
+export const kdfForChosenPassword: KdfParameters = { N: 2 ** 15, r: 8, p: 4 }
+/** A few milliseconds: for random passwords of 128 bits or more, which no cost makes safer. */
+export const kdfForRandomPassword: KdfParameters = { N: 2 ** 10, r: 8, p: 1 }
+
+const MEMORY_BYTES_MAX = 2 ** 30
+
+/** Whether parameters, which come from a file that anybody may have written, are usable at all. */
+export function areKdfParameters({ N, r, p }: KdfParameters): boolean {
+  return (
+    Number.isSafeInteger(N) && N > 1 && N <= 2 ** 31 && Number.isInteger(Math.log2(N)) &&
+    Number.isSafeInteger(r) && r >= 1 && Number.isSafeInteger(p) && p >= 1 && p <= 1024 &&
+    128 * N * r <= MEMORY_BYTES_MAX
+  )
+}
+
+/** Derives the key of a key file from a password and 64 bytes of salt. */
+export function deriveKey(password: string, salt: Uint8Array, { N, r, p }: KdfParameters): Promise<SealingKey> {
+  return new Promise((resolve, reject) => {
+    scrypt(password, salt, 64, { N, r, p, maxmem: 128 * r * (N + p + 2) + 2 ** 20 }, (error, derived) => {
+      if (error !== null) reject(error)
+      else resolve({ encrypt: derived.subarray(0, 32), macK: derived.subarray(32, 48), macR: derived.subarray(48, 64) })
+    })
+  })
+}

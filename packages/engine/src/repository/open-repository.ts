@@ -1,0 +1,280 @@
+import assert from 'node:assert/strict'
+import type { Storage } from '@opencbr/storage'
+import { createChunker } from '../chunker/chunker.ts'
+import { createSealer, ENVELOPE_BYTES } from '../crypto/envelope.ts'
+import type { SealingKey } from '../crypto/envelope.ts'
+import { idOf } from '../crypto/ids.ts'
+import type { ZstdLevel } from '../crypto/zstd.ts'
+import { Failure, throwIfCancelled } from '../failure.ts'
+import { decodeConfig } from '../format/config.ts'
+import { decodeIndex } from '../format/index-file.ts'
+import { openKeyFile } from '../format/key-file.ts'
+import { decodePackHeader, HEADER_BYTES_MAX, HEADER_LENGTH_BYTES } from '../format/pack-header.ts'
+import { decodeSnapshot, encodeSnapshot } from '../format/snapshot.ts'
+import type { Snapshot } from '../format/snapshot.ts'
+import { BLOB_BYTES_MAX, openStored, sealBlob } from './blob-codec.ts'
+import { BlobIndex } from './blob-index.ts'
+import { failureCode, guardStorage } from './guarded-storage.ts'
+import { CONFIG_KEY, idOfKey, keyOf } from './layout.ts'
+import { acquireLock, listLocks } from './lock.ts'
+import { createPackWriter } from './pack-writer.ts'
+import type { PackWriter } from './pack-writer.ts'
+import type { Repository, StoredSnapshot } from './repository.ts'
+import { createSealedFiles } from './sealed-files.ts'
+import type { BlobId, PackId, SnapshotId } from './types.ts'
+
+export interface OpenOptions {
+  readonly password: string
+  readonly now?: (() => Date) | undefined
+  /** How hard to compress new blobs; 1 by default. */
+  readonly compressionLevel?: ZstdLevel | undefined
+  /** Ends everything that is done through the opened repository. */
+  readonly signal?: AbortSignal | undefined
+}
+
+const READS_AT_ONCE = 6
+
+async function findMasterKey(storage: Storage, password: string): Promise<SealingKey> {
+  let tried = 0
+  let unusable = 0
+  for await (const { key } of storage.list('keys/')) {
+    const id = idOfKey<string>('keys', key)
+    if (id === undefined) continue
+    const content = await storage.get(key)
+    tried += 1
+    const answer = idOf(content) === id ? await openKeyFile(content, password) : 'unusable'
+    if (typeof answer !== 'string') return answer
+    if (answer === 'unusable') unusable += 1
+  }
+  if (tried === unusable) throw new Failure('repository.damaged', { keyFiles: tried, reason: 'no usable key file' })
+  throw new Failure('repository.wrong_password', { keyFiles: tried, unusable })
+}
+
+/** Runs over a list with a few calls under way at once; the first error ends it. */
+async function forEachOf<Item>(items: readonly Item[], atOnce: number, visit: (item: Item) => Promise<void>): Promise<void> {
+  const rest = items.values()
+  await Promise.all(
+    Array.from({ length: Math.min(atOnce, items.length) }, async () => {
+      for (const item of rest) await visit(item)
+    }),
+  )
+}
+
+/**
+ * Opens a repository of version 1 or 2. Throws `repository.not_found`, `repository.wrong_password`,
+ * `repository.unsupported` or `repository.damaged`.
+ */
+export async function openRepository(storage: Storage, options: OpenOptions): Promise<Repository> {
+  const guarded = guardStorage(storage, options.signal)
+  const now = options.now ?? (() => new Date())
+  const level = options.compressionLevel ?? 1
+
+  const sealedConfig = await guarded.get(CONFIG_KEY).catch((error: unknown) => {
+    if (failureCode(error) !== 'storage.not_found') throw error
+    throw new Failure('repository.not_found', { location: storage.location }, { cause: error })
+  })
+  const sealer = createSealer(await findMasterKey(guarded, options.password))
+  const configText = sealer.open(sealedConfig)
+  if (configText === undefined) throw new Failure('repository.damaged', { key: CONFIG_KEY, reason: 'not authentic' })
+  const config = decodeConfig(configText)
+  if ('unsupported' in config) throw new Failure('repository.unsupported', { reason: config.unsupported })
+  const { id: repositoryId, version, chunkerPolynomial } = config
+
+  const files = createSealedFiles(guarded, sealer, version)
+  const chunker = createChunker(chunkerPolynomial)
+  let loaded: { readonly index: BlobIndex; readonly writer: PackWriter } | undefined
+  let loading: Promise<void> | undefined
+
+  function getLoaded(): { readonly index: BlobIndex; readonly writer: PackWriter } {
+    assert(loaded !== undefined, 'loadIndex comes first')
+    return loaded
+  }
+
+  async function load(signal: AbortSignal | undefined): Promise<void> {
+    await loaded?.writer.close()
+    const index = new BlobIndex()
+    await forEachOf(await files.list<string>('index', signal), READS_AT_ONCE, async ({ id }) => {
+      throwIfCancelled(signal)
+      const packs = decodeIndex(await files.load('index', id, signal))
+      if (packs === undefined) throw new Failure('repository.damaged', { key: keyOf('index', id), reason: 'unknown form' })
+      for (const pack of packs) index.addPack(pack)
+    })
+    loaded = { index, writer: createPackWriter(guarded, sealer, files, index, now) }
+  }
+
+  async function readPack(packId: PackId, offset: number, length: number): Promise<Uint8Array> {
+    try {
+      return await guarded.get(keyOf('data', packId), { range: { offset, length } })
+    } catch (error) {
+      const code = failureCode(error)
+      if (code === 'storage.not_found') throw new Failure('blob.missing', { packId }, { cause: error })
+      if (code === 'storage.out_of_range') throw new Failure('blob.damaged', { packId, reason: 'pack is too short' }, { cause: error })
+      throw error
+    }
+  }
+
+  async function readSnapshot(id: SnapshotId, signal: AbortSignal | undefined): Promise<Snapshot | undefined> {
+    try {
+      const snapshot = decodeSnapshot(await files.load('snapshots', id, signal))
+      if (snapshot === undefined) throw new Failure('repository.damaged', { key: keyOf('snapshots', id), reason: 'unknown form' })
+      return snapshot
+    } catch (error) {
+      if (failureCode(error) === 'storage.not_found') return undefined
+      throw error
+    }
+  }
+
+  const repository: Repository = {
+    id: repositoryId,
+    version,
+    chunkerPolynomial,
+    location: storage.location,
+
+    lock: (lockOptions) => acquireLock(files, { now, ...lockOptions }),
+    listLocks: () => listLocks(files),
+
+    async loadIndex({ reload = false, signal } = {}) {
+      if (reload || loading === undefined) loading = load(signal)
+      const mine = loading
+      try {
+        await mine
+      } catch (error) {
+        if (loading === mine) loading = undefined
+        throw error
+      }
+    },
+
+    locate: (type, id) => getLoaded().index.find(type, id),
+    locateAll: (type, id) => getLoaded().index.findAll(type, id),
+    indexedPacks: () => getLoaded().index.packs(),
+    indexFindings: () => getLoaded().index,
+
+    async *listPacks(signal) {
+      for await (const { key, size } of guarded.list('data/', { signal })) {
+        const id = idOfKey<PackId>('data', key)
+        if (id !== undefined) yield { id, size }
+      }
+    },
+
+    async statPack(id, signal) {
+      try {
+        return (await guarded.stat(keyOf('data', id), { signal })).size
+      } catch (error) {
+        if (failureCode(error) === 'storage.not_found') return undefined
+        throw error
+      }
+    },
+
+    async readPackHeader(id, packBytes, signal) {
+      const damaged = (reason: string) => new Failure('repository.damaged', { packId: id, reason })
+      throwIfCancelled(signal)
+      if (packBytes < ENVELOPE_BYTES + HEADER_LENGTH_BYTES) throw damaged('pack is too short')
+      const trailer = Buffer.from(await readPack(id, packBytes - HEADER_LENGTH_BYTES, HEADER_LENGTH_BYTES))
+      const length = trailer.readUInt32LE(0)
+      if (length < ENVELOPE_BYTES || length > HEADER_BYTES_MAX || length + HEADER_LENGTH_BYTES > packBytes) {
+        throw damaged('impossible header length')
+      }
+      const header = sealer.open(await readPack(id, packBytes - HEADER_LENGTH_BYTES - length, length))
+      if (header === undefined) throw damaged('header is not authentic')
+      const blobs = decodePackHeader(header)
+      if (blobs === undefined) throw damaged('header has an unknown form')
+      return blobs
+    },
+
+    chunker: () => chunker,
+
+    async saveBlob(type, plaintext) {
+      const { index, writer } = getLoaded()
+      assert(plaintext.length <= BLOB_BYTES_MAX)
+      throwIfCancelled(options.signal)
+      writer.throwIfFailed()
+      const id = idOf<BlobId>(plaintext)
+      if (index.has(type, id) || writer.isPending(type, id)) return { id, known: true, packedBytes: 0 }
+      writer.claim(type, id)
+      try {
+        const sealed = sealBlob(sealer, version, level, type, id, plaintext)
+        await writer.add(type, id, sealed)
+        return { id, known: false, packedBytes: sealed.stored.length }
+      } catch (error) {
+        writer.fail(error)
+        throw error
+      }
+    },
+
+    flush: () => getLoaded().writer.flush(),
+
+    readPack,
+
+    async loadBlob(type, id) {
+      const location = getLoaded().index.find(type, id)
+      if (location === undefined) throw new Failure('blob.missing', { blobId: id, type })
+      const stored = await readPack(location.packId, location.offset, location.length)
+      return repository.openBlob(type, id, location, stored)
+    },
+
+    async openBlob(type, id, location, stored) {
+      const opened = openStored(sealer, id, location, stored)
+      if ('damage' in opened) {
+        throw new Failure('blob.damaged', { blobId: id, type, packId: location.packId, offset: location.offset, reason: opened.damage })
+      }
+      return opened.plaintext
+    },
+
+    async listSnapshots(filter = {}) {
+      const { tags = [], hostname, paths, onDamaged, signal } = filter
+      const found: StoredSnapshot[] = []
+      await forEachOf(await files.list<SnapshotId>('snapshots', signal), READS_AT_ONCE, async ({ id }) => {
+        let snapshot: Snapshot | undefined
+        try {
+          snapshot = await readSnapshot(id, signal)
+        } catch (error) {
+          if (!(error instanceof Failure) || error.code !== 'repository.damaged' || onDamaged === undefined) throw error
+          onDamaged(id, error)
+        }
+        // One that vanished since the listing was forgotten meanwhile.
+        if (snapshot === undefined) return
+        const { tags: carried = [] } = snapshot
+        if (!tags.every((tag) => carried.includes(tag))) return
+        if (hostname !== undefined && snapshot.hostname !== hostname) return
+        if (paths !== undefined && JSON.stringify(paths.toSorted()) !== JSON.stringify(snapshot.paths.toSorted())) return
+        found.push({ id, snapshot })
+      })
+      return found.toSorted(
+        (a, b) => Date.parse(a.snapshot.time) - Date.parse(b.snapshot.time) || (a.id < b.id ? -1 : 1),
+      )
+    },
+
+    findSnapshot: (id, signal) => readSnapshot(id, signal),
+
+    async saveSnapshot(snapshot, lock, signal) {
+      throwIfCancelled(signal)
+      if (loaded !== undefined) await loaded.writer.flush()
+      await lock.assertHeld()
+      throwIfCancelled(signal)
+      return files.save<SnapshotId>('snapshots', encodeSnapshot(snapshot), signal)
+    },
+
+    async forgetSnapshots(ids, lock, signal) {
+      assert(lock.exclusive, 'forgetting needs an exclusive lock')
+      for (const id of ids) {
+        throwIfCancelled(signal)
+        await lock.assertHeld()
+        await files.remove('snapshots', id, signal)
+      }
+    },
+
+    async stats() {
+      const { index } = getLoaded()
+      let otherBytes = sealedConfig.length
+      for (const kind of ['index', 'snapshots', 'keys', 'locks'] as const) {
+        for await (const { size } of guarded.list(`${kind}/`)) otherBytes += size
+      }
+      return { packBytes: index.packBytes, packCount: index.packCount, blobCount: index.blobCount, otherBytes }
+    },
+
+    async [Symbol.asyncDispose]() {
+      await loaded?.writer.close()
+    },
+  }
+  return repository
+}
