@@ -1,0 +1,115 @@
+import * as fs from 'node:fs'
+import { chmodBitsFrom, parseTreeTime } from '../format/tree-values.ts'
+import type { TreeNode } from '../format/tree.ts'
+import { findXattr, listXattrs, removeXattr, setTimes, setXattr } from '../posix/posix.ts'
+import type { RestoreWarningCode } from './restore-warnings.ts'
+import { reasonOf } from './system-errors.ts'
+
+const PERMISSIONS = 0o7777
+const SETUID_AND_SETGID = 0o6000
+const ACCESS_LIST = 'system.posix_acl_access'
+
+/** Told of everything that could not be set, with the reason. */
+export type ReportAttribute = (code: RestoreWarningCode, reason: string) => void
+
+/**
+ * Gives the file behind a descriptor, which may be an O_PATH one, the attributes of a node, and
+ * touches only those that differ. The order matters: a change of the owner takes set-user-id bits and
+ * capabilities away, an access control list changes the permissions, and nothing but the times
+ * themselves may come after the times.
+ */
+export function setAttributes(descriptor: number, node: TreeNode, report: ReportAttribute): void {
+  const status = fs.fstatSync(descriptor, { bigint: true })
+  const through = `/proc/self/fd/${descriptor}`
+
+  let ownerIsRight = true
+  let modeMayHaveChanged = false
+  if (Number(status.uid) !== node.uid || Number(status.gid) !== node.gid) {
+    modeMayHaveChanged = true
+    try {
+      fs.chownSync(through, node.uid, node.gid)
+    } catch (error) {
+      ownerIsRight = false
+      report('owner.not_set', reasonOf(error))
+    }
+  }
+
+  if (setExtendedAttributes(descriptor, node, report)) modeMayHaveChanged = true
+
+  if (!status.isSymbolicLink()) {
+    let bits = chmodBitsFrom(node.mode)
+    if (!ownerIsRight && (bits & SETUID_AND_SETGID) !== 0) {
+      // The program would run with the rights of somebody it never belonged to.
+      bits &= ~SETUID_AND_SETGID
+      report('mode.reduced', '')
+    }
+    if (modeMayHaveChanged || (Number(status.mode) & PERMISSIONS) !== bits) {
+      try {
+        fs.chmodSync(through, bits)
+      } catch (error) {
+        report('mode.not_set', reasonOf(error))
+      }
+    }
+  }
+
+  setNodeTimes(descriptor, node, status, report)
+}
+
+/** Returns whether something was set or removed that changes the permissions. */
+function setExtendedAttributes(descriptor: number, node: TreeNode, report: ReportAttribute): boolean {
+  let changedMode = false
+  const wanted = new Set<string>()
+  for (const { name, value } of node.extendedAttributes) {
+    wanted.add(name)
+    const bytes = Buffer.from(name)
+    try {
+      if (findXattr(descriptor, bytes)?.equals(value) === true) continue
+      setXattr(descriptor, bytes, value)
+      if (name === ACCESS_LIST) changedMode = true
+    } catch (error) {
+      report('attribute.not_set', `${name}: ${reasonOf(error)}`)
+    }
+  }
+  let present: string[]
+  try {
+    present = listXattrs(descriptor).map(String)
+  } catch (error) {
+    report('attribute.not_set', reasonOf(error))
+    return changedMode
+  }
+  for (const name of present) {
+    if (wanted.has(name) || !isOurs(name)) continue
+    try {
+      removeXattr(descriptor, Buffer.from(name))
+      if (name === ACCESS_LIST) changedMode = true
+    } catch (error) {
+      report('attribute.not_set', `${name}: ${reasonOf(error)}`)
+    }
+  }
+  return changedMode
+}
+
+/**
+ * Attributes that say something about the file, so that one which the backup lacks must go: what an
+ * older file in its place had, or what a new one inherited. The others belong to the machine, such as
+ * security labels and what a cluster file system notes.
+ */
+function isOurs(name: string): boolean {
+  return name.startsWith('user.') || name.startsWith('system.posix_acl_') || name === 'security.capability'
+}
+
+function setNodeTimes(descriptor: number, node: TreeNode, status: fs.BigIntStats, report: ReportAttribute): void {
+  const modifiedNs = parseTreeTime(node.mtime)
+  const accessedNs = parseTreeTime(node.atime) ?? modifiedNs
+  if (modifiedNs === undefined || accessedNs === undefined) {
+    report('times.not_set', 'the repository holds no time for it')
+    return
+  }
+  // Setting the owner or the permissions leaves these two as they are.
+  if (status.mtimeNs === modifiedNs && status.atimeNs === accessedNs) return
+  try {
+    setTimes(descriptor, { accessedNs, modifiedNs })
+  } catch (error) {
+    report('times.not_set', reasonOf(error))
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * Brings many blobs out of a repository with few reads. Ranges of packs are read ahead, several at a
+ * time, and their blobs opened side by side; how many bytes are held at once is bounded by the budget
+ * that the caller shares among its fetches. Blobs arrive in any order.
+ *
+ * Damage is no reason to stop: a blob that is missing or broken is looked for in every other pack that
+ * has it, then reported, and the others go on. When a range cannot be read in one piece, because the
+ * pack is too short, its blobs are read one by one.
+ */
+import { Failure, throwIfCancelled } from '../failure.ts'
+import type { BlobId, BlobLocation, BlobReader, BlobType } from '../repository/types.ts'
+import type { ByteBudget } from './byte-budget.ts'
+import { damageOf } from './damage.ts'
+import { planReads, type LocatedBlob, type PlannedRead, type ReadLimits } from './plan-reads.ts'
+
+/** An object store takes about as long to answer another request as to send the bytes of such a gap. */
+const READ_LIMITS: ReadLimits = { gapBytesMax: 256 * 1024, rangeBytesMax: 8 * 1024 * 1024, plainBytesMax: 16 * 1024 * 1024 }
+const READS_MAX = 8
+
+/** A reader that knows every place of a blob. */
+export interface BlobSource extends BlobReader {
+  locateAll(type: BlobType, id: BlobId): readonly BlobLocation[]
+}
+
+export interface BlobReceiver {
+  /** Gets the plaintext, whose hash is the id. The next read waits until it has resolved. */
+  onBlob(id: BlobId, plaintext: Uint8Array): void | Promise<void>
+  /** Gets what cannot be had: `blob.missing` or `blob.damaged`. */
+  onDamage(id: BlobId, failure: Failure): void
+}
+
+export interface FetchOptions {
+  readonly budget: ByteBudget
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Fetches every blob once. Throws `cancelled`, what the receiver throws, and failures of the storage. */
+export async function fetchBlobs(
+  source: BlobSource,
+  type: BlobType,
+  ids: Iterable<BlobId>,
+  receiver: BlobReceiver,
+  options: FetchOptions,
+): Promise<void> {
+  const located: LocatedBlob[] = []
+  for (const id of new Set(ids)) {
+    const location = source.locate(type, id)
+    if (location === undefined) receiver.onDamage(id, new Failure('blob.missing', { blobId: id }))
+    else located.push({ id, location })
+  }
+  const reads = planReads(located, READ_LIMITS).values()
+  const stop = new AbortController()
+  const work = async (): Promise<void> => {
+    // All workers draw from one iterator, so each read is done once.
+    for (const read of reads) {
+      throwIfCancelled(options.signal)
+      if (stop.signal.aborted) return
+      const bytes = bytesHeldBy(read)
+      await options.budget.take(bytes)
+      try {
+        await fetchRange(source, type, read, receiver)
+      } catch (error) {
+        stop.abort()
+        throw error
+      } finally {
+        options.budget.giveBack(bytes)
+      }
+    }
+  }
+  // All must have ended before the first error is thrown: the receiver may close its files after it.
+  await settleAll(Array.from({ length: READS_MAX }, work))
+}
+
+async function settleAll(work: readonly Promise<void>[]): Promise<void> {
+  for (const outcome of await Promise.allSettled(work)) if (outcome.status === 'rejected') throw outcome.reason
+}
+
+function bytesHeldBy(read: PlannedRead): number {
+  return read.blobs.reduce((bytes, { location }) => bytes + location.plainLength, read.length)
+}
+
+async function fetchRange(source: BlobSource, type: BlobType, read: PlannedRead, receiver: BlobReceiver): Promise<void> {
+  let stored: Uint8Array | undefined
+  try {
+    stored = await source.readPack(read.packId, read.offset, read.length)
+  } catch (error) {
+    if (damageOf(error) === undefined) throw error
+  }
+  await settleAll(
+    read.blobs.map(async ({ id, location }) => {
+      const start = location.offset - read.offset
+      const own = stored?.subarray(start, start + location.length)
+      const blob = await openAnywhere(source, type, id, location, own)
+      if (blob instanceof Failure) receiver.onDamage(id, blob)
+      else await receiver.onBlob(id, blob)
+    }),
+  )
+}
+
+/** Opens a blob from what was read, or from its place in the pack, or from any other place that it has. */
+async function openAnywhere(
+  source: BlobSource, type: BlobType, id: BlobId, first: BlobLocation, stored: Uint8Array | undefined,
+): Promise<Uint8Array | Failure> {
+  const damage = await openOnce(source, type, id, first, stored)
+  if (!(damage instanceof Failure)) return damage
+  for (const other of source.locateAll(type, id)) {
+    if (other.packId === first.packId && other.offset === first.offset) continue
+    const blob = await openOnce(source, type, id, other, undefined)
+    if (!(blob instanceof Failure)) return blob
+  }
+  return damage
+}
+
+async function openOnce(
+  source: BlobSource, type: BlobType, id: BlobId, location: BlobLocation, stored: Uint8Array | undefined,
+): Promise<Uint8Array | Failure> {
+  try {
+    const bytes = stored ?? (await source.readPack(location.packId, location.offset, location.length))
+    return await source.openBlob(type, id, location, bytes)
+  } catch (error) {
+    const damage = damageOf(error)
+    if (damage === undefined) throw error
+    return damage
+  }
+}
