@@ -1,1 +1,1 @@
-export {}
+export { inspectPath, type InspectedPath, type InspectedType, type InspectOptions, type PathRefusal } from './inspect-path.ts'
