@@ -8,7 +8,7 @@
  */
 import assert from 'node:assert/strict'
 import { createCipheriv, randomFillSync, timingSafeEqual } from 'node:crypto'
-import { poly1305 } from './poly1305.ts'
+import { createPoly1305 } from './poly1305.ts'
 
 export const IV_BYTES = 16
 export const TAG_BYTES = 16
@@ -35,13 +35,8 @@ export function createSealer(key: SealingKey): Sealer {
   assert(key.encrypt.length === 32 && key.macK.length === 16 && key.macR.length === 16)
   // One block of ECB has no state, so that one context serves for every IV.
   const oneTimeKeys = createCipheriv('aes-128-ecb', key.macK, null).setAutoPadding(false)
-  const oneTimeKey = new Uint8Array(32)
-  oneTimeKey.set(key.macR)
-
-  function tagOf(iv: Uint8Array, ciphertext: Uint8Array): Uint8Array {
-    oneTimeKey.set(oneTimeKeys.update(iv), 16)
-    return poly1305(oneTimeKey, ciphertext)
-  }
+  const poly1305 = createPoly1305(key.macR)
+  const tag = new Uint8Array(TAG_BYTES)
 
   return {
     seal(plaintext) {
@@ -49,7 +44,7 @@ export function createSealer(key: SealingKey): Sealer {
       const iv = randomFillSync(envelope.subarray(0, IV_BYTES))
       const ciphertext = createCipheriv('aes-256-ctr', key.encrypt, iv).update(plaintext)
       envelope.set(ciphertext, IV_BYTES)
-      envelope.set(tagOf(iv, ciphertext), IV_BYTES + ciphertext.length)
+      poly1305.writeTag(oneTimeKeys.update(iv), ciphertext, envelope.subarray(-TAG_BYTES))
       return envelope
     },
 
@@ -57,7 +52,8 @@ export function createSealer(key: SealingKey): Sealer {
       if (envelope.length < ENVELOPE_BYTES) return undefined
       const iv = envelope.subarray(0, IV_BYTES)
       const ciphertext = envelope.subarray(IV_BYTES, -TAG_BYTES)
-      if (!timingSafeEqual(tagOf(iv, ciphertext), envelope.subarray(-TAG_BYTES))) return undefined
+      poly1305.writeTag(oneTimeKeys.update(iv), ciphertext, tag)
+      if (!timingSafeEqual(tag, envelope.subarray(-TAG_BYTES))) return undefined
       return createCipheriv('aes-256-ctr', key.encrypt, iv).update(ciphertext)
     },
   }
