@@ -1,0 +1,306 @@
+/**
+ * Archives a directory tree. One walk goes through the directories in the order of their names; what it
+ * reads is hashed, compressed and stored by others meanwhile, and a directory's tree is written once all
+ * of its content is stored, while the walk is elsewhere already.
+ *
+ * Every directory is held open while the walk is below it, and every name is used through it, so
+ * whoever exchanges directories for symbolic links cannot lead the walk out of the source.
+ */
+import * as fs from 'node:fs'
+import { isAbsolute, resolve } from 'node:path'
+import { Failure } from '../failure.ts'
+import { compareNames, type NodeType, type TreeNode } from '../format/tree.ts'
+import { parseTreeTime } from '../format/tree-values.ts'
+import { pathIn, type FileReference } from '../posix/posix.ts'
+import type { RepositoryLock } from '../repository/lock.ts'
+import type { Repository } from '../repository/repository.ts'
+import type { BlobId, BlobReader } from '../repository/types.ts'
+import { describe, kindOf, readAttributes } from '../source/describe.ts'
+import { openSource, openSourceDirectory, type OpenSource } from '../source/open-source.ts'
+import { asSourceFailure, fileCodeOf } from '../source/source-errors.ts'
+import { findPreviousPath, namesOnPath, saveAncestors, saveTree } from './ancestors.ts'
+import type { ArchiveOptions, ArchiveResult } from './archive-result.ts'
+import { loadPreviousTree, type PreviousTree } from './previous-tree.ts'
+import { compareDirectory, runArchive, type ArchiveRun } from './run.ts'
+import { saveFile, ZeroChunks, type FileContent } from './save-file.ts'
+
+export interface ArchiveTreeOptions extends ArchiveOptions {
+  /** Leaves out what other file systems hold that are mounted inside; their mount points stay as empty directories. */
+  readonly oneFileSystem?: boolean | undefined
+}
+
+/**
+ * Backs up a directory with everything below it. Throws `source.missing`, `source.wrong_kind` or
+ * `source.unreadable` when the directory itself cannot be opened; whatever goes wrong with single files
+ * is a warning in the result.
+ */
+export function archiveTree(repository: Repository, lock: RepositoryLock, options: ArchiveTreeOptions): Promise<ArchiveResult> {
+  if (!isAbsolute(options.path)) throw new Failure('source.wrong_kind', { path: options.path, reason: 'the path is not absolute' })
+  const path = resolve(options.path)
+  return runArchive(repository, lock, { ...options, path }, async (run) => {
+    using root = openRoot(path)
+    run.bytesTotal = run.parent?.snapshot.summary?.total_bytes_processed
+    const names = namesOnPath(path)
+    const previous = await findPreviousPath(run, names)
+    const walk = new TreeWalk(run, options.oneFileSystem === true ? root.stat.dev : undefined)
+    const node = await walk.archiveRoot(root, Buffer.from(path), previous.node)
+    const treeId = names.length === 0 ? subtreeOf(node) : await saveAncestors(run, names, node, previous)
+    return run.commit(treeId)
+  })
+}
+
+function openRoot(path: string): OpenSource {
+  try {
+    return openSourceDirectory(path)
+  } catch (error) {
+    throw asSourceFailure(error, path)
+  }
+}
+
+function subtreeOf(node: TreeNode): BlobId {
+  if (node.subtree === undefined) throw new Error('A directory was archived without a tree.')
+  return node.subtree
+}
+
+/** A directory while the walk is in it. */
+interface Directory {
+  readonly descriptor: number
+  readonly path: Buffer
+  readonly previous: PreviousTree | undefined
+  /** In the order of the names; undefined is what turned out to be left out. */
+  readonly nodes: (TreeNode | undefined | Promise<TreeNode | undefined>)[]
+}
+
+/** One name in a directory. */
+interface Entry {
+  readonly directory: Directory
+  readonly name: Buffer
+  /** Its path through the directory's descriptor. */
+  readonly place: Buffer
+  readonly previous: TreeNode | undefined
+}
+
+const SLASH = 0x2f
+
+/** How often an entry is looked at again that becomes another kind of file in between. */
+const TRIES_MAX = 3
+
+class TreeWalk {
+  readonly #run: ArchiveRun
+  /** The only file system to enter; undefined for all. */
+  readonly #device: bigint | undefined
+  readonly #zeroChunks: ZeroChunks
+  /** The content of files with several names, by device and inode. */
+  readonly #linked = new Map<string, Promise<FileContent>>()
+
+  constructor(run: ArchiveRun, device: bigint | undefined) {
+    this.#run = run
+    this.#device = device
+    this.#zeroChunks = new ZeroChunks(run)
+  }
+
+  async archiveRoot(root: OpenSource, path: Buffer, previous: TreeNode | undefined): Promise<TreeNode> {
+    const { node } = await this.#archiveDirectory(root, Buffer.from(path.subarray(path.lastIndexOf('/') + 1)), path, previous)
+    return node
+  }
+
+  /** Walks through a directory; what is returned is settled once all below it is stored. */
+  async #archiveDirectory(
+    source: OpenSource, name: Buffer, path: Buffer, previousNode: TreeNode | undefined,
+  ): Promise<{ node: Promise<TreeNode> }> {
+    const run = this.#run
+    const base = { ...describe(name, 'dir', source.stat, run.owners), extendedAttributes: this.#attributesOf(source.descriptor, path) }
+    const isEntered = this.#device === undefined || source.stat.dev === this.#device
+    const previous = isEntered ? await loadPreviousTree(run.repository, previousNode) : undefined
+    const directory: Directory = { descriptor: source.descriptor, path, previous, nodes: [] }
+    for (const entryName of isEntered ? this.#listNames(directory) : []) {
+      await run.pause()
+      await this.#archiveEntry({
+        directory,
+        name: entryName,
+        place: pathIn(source.descriptor, entryName),
+        previous: previous?.find(entryName),
+      })
+    }
+    return { node: handled(this.#finishDirectory(directory, base, previousNode)) }
+  }
+
+  async #finishDirectory(directory: Directory, base: TreeNode, previousNode: TreeNode | undefined): Promise<TreeNode> {
+    const nodes = (await Promise.all(directory.nodes)).filter((node) => node !== undefined)
+    const node = { ...base, subtree: await saveTree(this.#run, nodes, directory.previous) }
+    this.#run.directories[compareDirectory(node, previousNode)] += 1
+    return node
+  }
+
+  #listNames(directory: Directory): Buffer[] {
+    try {
+      return fs.readdirSync(pathIn(directory.descriptor, Buffer.from('.')), { encoding: 'buffer' }).sort(compareNames)
+    } catch (error) {
+      this.#run.warnings.add(directory.path, 'unreadable', fileCodeOf(error))
+      return []
+    }
+  }
+
+  #attributesOf(file: FileReference, path: Buffer): TreeNode['extendedAttributes'] {
+    const { warnings } = this.#run
+    try {
+      return readAttributes(file, () => warnings.add(path, 'attribute.name'))
+    } catch (error) {
+      const code = fileCodeOf(error)
+      // Whoever opens or describes the file next will tell that it is gone.
+      if (code !== 'ENOENT') warnings.add(path, 'attribute.unreadable', code)
+      return []
+    }
+  }
+
+  async #archiveEntry(entry: Entry): Promise<void> {
+    const { warnings } = this.#run
+    try {
+      for (let tries = 0; tries < TRIES_MAX; tries += 1) {
+        const stat = fs.lstatSync(entry.place, { bigint: true })
+        if (await this.#archiveKind(entry, stat)) return
+      }
+      warnings.add(pathOf(entry), 'restless')
+    } catch (error) {
+      const code = fileCodeOf(error)
+      if (code === 'ENOENT') warnings.add(pathOf(entry), 'vanished')
+      else warnings.add(pathOf(entry), 'unreadable', code)
+    }
+  }
+
+  /** False when the entry has become another kind of file since it was looked at. */
+  async #archiveKind(entry: Entry, stat: fs.BigIntStats): Promise<boolean> {
+    const kind = kindOf(stat.mode)
+    switch (kind) {
+      case 'file':
+        return this.#archiveFile(entry, stat)
+      case 'dir':
+        return this.#enterDirectory(entry)
+      case 'socket':
+        this.#run.warnings.add(pathOf(entry), 'socket')
+        return true
+      case 'symlink':
+        return this.#archiveLink(entry, stat)
+      case undefined:
+        this.#run.warnings.add(pathOf(entry), 'kind.unknown')
+        return true
+      default:
+        entry.directory.nodes.push(this.#describe(entry, kind, stat, entry.place))
+        return true
+    }
+  }
+
+  #describe({ directory, name }: Entry, kind: NodeType, stat: fs.BigIntStats, file: FileReference): TreeNode {
+    const path = joinPath(directory.path, name)
+    return { ...describe(name, kind, stat, this.#run.owners), extendedAttributes: this.#attributesOf(file, path) }
+  }
+
+  #archiveLink(entry: Entry, stat: fs.BigIntStats): boolean {
+    let linkTarget: Buffer
+    try {
+      linkTarget = fs.readlinkSync(entry.place, { encoding: 'buffer' })
+    } catch (error) {
+      if (fileCodeOf(error) === 'EINVAL') return false
+      throw error
+    }
+    entry.directory.nodes.push({ ...this.#describe(entry, 'symlink', stat, entry.place), linkTarget })
+    return true
+  }
+
+  async #enterDirectory(entry: Entry): Promise<boolean> {
+    using source = tryOpen(() => openSourceDirectory(entry.place))
+    if (source === undefined) return false
+    const { node } = await this.#archiveDirectory(source, entry.name, pathOf(entry), entry.previous)
+    entry.directory.nodes.push(node)
+    return true
+  }
+
+  async #archiveFile(entry: Entry, stat: fs.BigIntStats): Promise<boolean> {
+    const reused = this.#reuse(entry, stat)
+    if (reused !== undefined) {
+      entry.directory.nodes.push(reused)
+      return true
+    }
+    using source = tryOpen(() => openSource(entry.place))
+    if (source === undefined || kindOf(source.stat.mode) !== 'file') return false
+    const run = this.#run
+    const node = this.#describe(entry, 'file', source.stat, source.descriptor)
+    const { content } = await this.#contentOf(entry, source)
+    const completed = content.then(({ bytes, blobIds }) => ({ ...node, size: BigInt(bytes), content: blobIds }))
+    entry.directory.nodes.push(handled(completed))
+    run.addFile(entry.previous?.type === 'file' ? 'changed' : 'new', () => pathOf(entry))
+    return true
+  }
+
+  /** The node of a file that has not changed since the parent: its content is there already. */
+  #reuse(entry: Entry, stat: fs.BigIntStats): TreeNode | undefined {
+    const { previous } = entry
+    if (previous?.type !== 'file' || previous.content === null) return undefined
+    if (previous.size !== stat.size || previous.inode !== BigInt.asUintN(64, stat.ino)) return undefined
+    if (parseTreeTime(previous.mtime) !== stat.mtimeNs || parseTreeTime(previous.ctime) !== stat.ctimeNs) return undefined
+    if (!isStored(this.#run.repository, previous.content, previous.size)) return undefined
+    const node = this.#describe(entry, 'file', stat, entry.place)
+    this.#run.addBytes(Number(stat.size), () => pathOf(entry))
+    this.#run.addFile('unmodified', () => pathOf(entry))
+    return { ...node, size: previous.size, content: previous.content }
+  }
+
+  /** Reads a file, or takes what was read under another of its names. Resolves once everything is read. */
+  async #contentOf(entry: Entry, source: OpenSource): Promise<{ content: Promise<FileContent> }> {
+    const { descriptor, stat } = source
+    const run = this.#run
+    const path = () => pathOf(entry)
+    const key = stat.nlink > 1n ? `${stat.dev}:${stat.ino}:${stat.ctimeNs}` : undefined
+    const known = key === undefined ? undefined : this.#linked.get(key)
+    if (known !== undefined) {
+      run.addBytes(Number(stat.size), path)
+      return { content: known }
+    }
+    const { content } = await saveFile(run, this.#zeroChunks, source, path)
+    handled(content)
+    if (hasChanged(stat, fs.fstatSync(descriptor, { bigint: true }))) run.warnings.add(pathOf(entry), 'changed')
+    else if (key !== undefined) this.#linked.set(key, content)
+    return { content }
+  }
+}
+
+/** Opens a file; undefined when it has become another kind of file since it was looked at. */
+function tryOpen(open: () => OpenSource): OpenSource | undefined {
+  try {
+    return open()
+  } catch (error) {
+    const code = fileCodeOf(error)
+    if (code === 'ELOOP' || code === 'ENOTDIR' || code === 'ENXIO') return undefined
+    throw error
+  }
+}
+
+function hasChanged(before: fs.BigIntStats, after: fs.BigIntStats): boolean {
+  return before.size !== after.size || before.mtimeNs !== after.mtimeNs || before.ctimeNs !== after.ctimeNs
+}
+
+/** Whether the index names every blob of a file's content, and they are as long together as the file. */
+export function isStored(reader: BlobReader, content: readonly BlobId[], size: bigint): boolean {
+  let bytes = 0
+  for (const id of content) {
+    const location = reader.locate('data', id)
+    if (location === undefined) return false
+    bytes += location.plainLength
+  }
+  return BigInt(bytes) === size
+}
+
+function joinPath(directory: Buffer, name: Buffer): Buffer {
+  const separator = directory.at(-1) === SLASH ? '' : '/'
+  return Buffer.concat([directory, Buffer.from(separator), name])
+}
+
+function pathOf({ directory, name }: Entry): Buffer {
+  return joinPath(directory.path, name)
+}
+
+/** Marks a promise that is waited for later, when its failure has ended the run already. */
+function handled<Value>(promise: Promise<Value>): Promise<Value> {
+  promise.catch(() => undefined)
+  return promise
+}

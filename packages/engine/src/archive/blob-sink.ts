@@ -1,0 +1,82 @@
+import { asFailure } from '../failure.ts'
+import type { BlobId, BlobType, BlobWriter } from '../repository/types.ts'
+import { ByteBudget } from '../restore/byte-budget.ts'
+
+/** Content that may be on its way into the repository at once. */
+const BYTES_IN_FLIGHT_MAX = 64 * 1024 * 1024
+/** What a blob on its way costs beside its content, so that tiny ones are bounded too. */
+const BYTES_PER_BLOB = 4096
+
+/**
+ * Puts blobs into a repository, many at once, and counts what was new. After the first failure it takes
+ * nothing more: what was promised is missing, and no snapshot may be written.
+ */
+export class BlobSink {
+  dataBlobs = 0
+  treeBlobs = 0
+  dataBytesAdded = 0
+  bytesAdded = 0
+  bytesAddedPacked = 0
+  readonly #writer: BlobWriter
+  readonly #budget = new ByteBudget(BYTES_IN_FLIGHT_MAX)
+  readonly #underWay = new Set<Promise<unknown>>()
+  #failure: { readonly error: unknown } | undefined
+
+  constructor(writer: BlobWriter) {
+    this.#writer = writer
+  }
+
+  /** Waits until there is room for a blob, which `save` must be given next. */
+  async admit(bytes: number): Promise<void> {
+    await this.#budget.take(bytes + BYTES_PER_BLOB)
+    if (this.#failure === undefined) return
+    this.#budget.giveBack(bytes + BYTES_PER_BLOB)
+    throw this.#failure.error
+  }
+
+  /** Saves an admitted blob, which must not be changed any more. */
+  save(type: BlobType, plaintext: Uint8Array): Promise<BlobId> {
+    const saved = this.#save(type, plaintext)
+    this.#underWay.add(saved)
+    // Whoever waits for the id sees the failure as well, but may come too late to be the first.
+    saved.then(
+      () => this.#underWay.delete(saved),
+      (error: unknown) => {
+        this.#underWay.delete(saved)
+        this.#failure ??= { error }
+      },
+    )
+    return saved
+  }
+
+  async #save(type: BlobType, plaintext: Uint8Array): Promise<BlobId> {
+    const { length } = plaintext
+    try {
+      const { id, known, packedBytes } = await this.#writer.saveBlob(type, plaintext)
+      if (!known) this.#count(type, length, packedBytes)
+      return id
+    } catch (error) {
+      throw asFailure(error)
+    } finally {
+      this.#budget.giveBack(length + BYTES_PER_BLOB)
+    }
+  }
+
+  #count(type: BlobType, length: number, packedBytes: number): void {
+    if (type === 'data') {
+      this.dataBlobs += 1
+      this.dataBytesAdded += length
+    } else this.treeBlobs += 1
+    this.bytesAdded += length
+    this.bytesAddedPacked += packedBytes
+  }
+
+  throwIfFailed(): void {
+    if (this.#failure !== undefined) throw this.#failure.error
+  }
+
+  /** Resolves when nothing is under way any more, whatever became of it. */
+  async settle(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay)
+  }
+}

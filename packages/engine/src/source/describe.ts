@@ -1,0 +1,70 @@
+import { isUtf8 } from 'node:buffer'
+import type { BigIntStats } from 'node:fs'
+import { treeNode, type ExtendedAttribute, type NodeType, type TreeNode } from '../format/tree.ts'
+import { formatTreeTime, goModeFrom } from '../format/tree-values.ts'
+import {
+  findXattr, listXattrs, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, type FileReference, type OwnerNames,
+} from '../posix/posix.ts'
+
+const KINDS: ReadonlyMap<number, NodeType> = new Map([
+  [S_IFREG, 'file'], [S_IFDIR, 'dir'], [S_IFLNK, 'symlink'], [S_IFIFO, 'fifo'],
+  [S_IFBLK, 'dev'], [S_IFCHR, 'chardev'], [S_IFSOCK, 'socket'],
+])
+
+/** The kind of a file from its `st_mode`; undefined for one that Linux does not have. */
+export function kindOf(statMode: bigint): NodeType | undefined {
+  return KINDS.get(Number(statMode) & S_IFMT)
+}
+
+/** The node for what `stat` says of a file: everything but content, link target and extended attributes. */
+export function describe(name: Buffer, kind: NodeType, stat: BigIntStats, owners: OwnerNames): TreeNode {
+  const uid = Number(stat.uid)
+  const gid = Number(stat.gid)
+  const mtime = formatTreeTime(stat.mtimeNs)
+  const isDevice = kind === 'dev' || kind === 'chardev'
+  return treeNode({
+    name,
+    type: kind,
+    mode: goModeFrom(Number(stat.mode)),
+    mtime,
+    // Reading changes access times, so they would make every backup differ.
+    atime: mtime,
+    ctime: formatTreeTime(stat.ctimeNs),
+    uid,
+    gid,
+    user: owners.userName(uid),
+    group: owners.groupName(gid),
+    inode: unsigned(stat.ino),
+    // Only hard links need it, and it may change whenever the machine starts.
+    deviceId: kind !== 'dir' && stat.nlink > 1n ? unsigned(stat.dev) : 0n,
+    links: kind === 'dir' || kind === 'fifo' ? 0n : unsigned(stat.nlink),
+    device: isDevice ? unsigned(stat.rdev) : 0n,
+  })
+}
+
+/** Node hands out the kernel's unsigned numbers as signed ones. */
+function unsigned(number: bigint): bigint {
+  return BigInt.asUintN(64, number)
+}
+
+const NONE: readonly ExtendedAttribute[] = []
+
+/**
+ * The extended attributes of a file, in the kernel's order; access control lists are among them.
+ * Calls back for a name that a tree cannot hold, which is left out.
+ */
+export function readAttributes(file: FileReference, onUnfitName: () => void): readonly ExtendedAttribute[] {
+  const names = listXattrs(file)
+  if (names.length === 0) return NONE
+  const attributes: ExtendedAttribute[] = []
+  for (const name of names) {
+    if (!isUtf8(name)) {
+      onUnfitName()
+      continue
+    }
+    const value = findXattr(file, name)
+    // It was removed since it was listed.
+    if (value !== undefined) attributes.push({ name: name.toString(), value })
+  }
+  return attributes
+}

@@ -1,0 +1,52 @@
+/**
+ * Opens what should be read so that nobody can mislead or hang the run by exchanging files: symbolic
+ * links are refused, opening a fifo does not wait for a writer, and what was opened is judged by its
+ * descriptor. Reading leaves no trace in access times where the system lets us.
+ */
+import * as fs from 'node:fs'
+import { systemCodeOf } from './source-errors.ts'
+
+const { O_DIRECTORY, O_NOATIME, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = fs.constants
+const SAFELY = O_RDONLY | O_NOFOLLOW | O_NONBLOCK
+
+export interface OpenSource extends Disposable {
+  readonly descriptor: number
+  readonly stat: fs.BigIntStats
+}
+
+/** Opens a file of any kind but a symbolic link, which throws ELOOP. */
+export function openSource(path: Buffer | string): OpenSource {
+  return open(path, SAFELY)
+}
+
+/** Opens a directory; whatever else lies there throws ENOTDIR or ELOOP. */
+export function openSourceDirectory(path: Buffer | string): OpenSource {
+  return open(path, SAFELY | O_DIRECTORY)
+}
+
+function open(path: Buffer | string, flags: number): OpenSource {
+  const descriptor = openQuietly(path, flags)
+  const close = () => fs.closeSync(descriptor)
+  try {
+    return { descriptor, stat: fs.fstatSync(descriptor, { bigint: true }), [Symbol.dispose]: close }
+  } catch (error) {
+    close()
+    throw error
+  }
+}
+
+// Only the owner of a file, or a process with the right to act as such, may read without a trace.
+// Trying costs little and is given up when it fails, for most files then belong to others.
+let triesNoTrace = true
+
+function openQuietly(path: Buffer | string, flags: number): number {
+  if (triesNoTrace) {
+    try {
+      return fs.openSync(path, flags | O_NOATIME)
+    } catch (error) {
+      if (systemCodeOf(error) !== 'EPERM') throw error
+      triesNoTrace = false
+    }
+  }
+  return fs.openSync(path, flags)
+}
