@@ -231,7 +231,7 @@ function makeSignature(canonical: string, { form, date, key }: { form: SigningFo
     const derived = Buffer.from(hkdfSync('sha256', key.secretKey, key.accessKey, scope, 32)).toString('hex')
     return hmac(derived, `${V11_HMAC_SHA256}\n${date}\n${scope}\n${hash}`).toString('hex')
   }
-  const chained = scope.split('/').reduce((sofar, part) => hmac(sofar, part), Buffer.from(`SDK${key.secretKey}`))
+  const chained = scope.split('/').reduce<Buffer>((sofar, part) => hmac(sofar, part), Buffer.from(`SDK${key.secretKey}`))
   return hmac(chained, `${HMAC_SHA256}\n${date}\n${scope}\n${hash}`).toString('hex')
 }
 

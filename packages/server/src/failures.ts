@@ -24,6 +24,7 @@ export const failures = {
   'vault.size_out_of_range': { status: 400, code: '6101', text: (f) => `Invalid billing.size provided: ${f['reason']}.` },
   'vault.resource_kind_misfit': { status: 400, code: '6102', text: (f) => `A vault for ${f['objectType']} does not take resource ${f['resourceId']} of type ${f['resourceType']}.` },
   'vault.resource_elsewhere': { status: 400, code: '6103', text: (f) => `The resource ${f['resourceId']} is in vault ${f['vaultId']} already.` },
+  'resource.in_vault': { status: 400, code: '6103', text: (f) => `The resource ${f['resourceId']} is in vault ${f['vaultId']}: take it out first.` },
   'vault.resource_named_twice': { status: 400, code: '6104', text: (f) => `The resource ${f['resourceId']} is named twice.` },
   'vault.not_found': { status: 404, code: '6105', text: (f) => `The vault ${f['vaultId']} does not exist.` },
   'vault.cannot_be_changed': { status: 400, code: '6110', text: (f) => `${f['reason']}` },

@@ -7,9 +7,11 @@ import { openDatabase, type Database } from './db/database.ts'
 import type { Deps } from './deps.ts'
 import { createApp } from './http/app.ts'
 import type { Route } from './http/route.ts'
+import { backupRoutes } from './http/routes/backup-routes.ts'
 import { checkpointRoutes } from './http/routes/checkpoint-routes.ts'
 import { identityRoutes } from './http/routes/identity-routes.ts'
 import { operationLogRoutes } from './http/routes/operation-log-routes.ts'
+import { resourceRoutes } from './http/routes/resource-routes.ts'
 import { serviceRoutes } from './http/routes/service-routes.ts'
 import { authenticate, makeBootstrapUser, updateBootstrapEndpoint } from './identity/index.ts'
 import { openSecrets } from './secrets.ts'
@@ -32,6 +34,8 @@ export function allRoutes(deps: Deps): Route[] {
   return [
     ...serviceRoutes(deps),
     ...identityRoutes(deps),
+    ...resourceRoutes(deps),
+    ...backupRoutes(deps),
     ...checkpointRoutes(deps),
     ...operationLogRoutes(deps),
   ]

@@ -135,6 +135,7 @@ function parseJson(body: Uint8Array): unknown {
   try {
     return withoutNulls(JSON.parse(Buffer.from(body).toString('utf8')))
   } catch (error) {
+    if (error instanceof Failure) throw error
     if (error instanceof RangeError) throw new Failure('parameter.invalid', { field: 'body', reason: 'it is nested too deeply' })
     throw new Failure('parameter.invalid', { field: 'body', reason: 'it is not JSON' })
   }

@@ -1,0 +1,19 @@
+import type { DeclaredResource } from '@opencbr/contract'
+import { formatTime } from '../clock.ts'
+import { sizeInGb } from './resource.ts'
+import type { ResourceRow } from './resource-store.ts'
+
+export function resourceToWire(row: ResourceRow): DeclaredResource {
+  return {
+    id: row.id,
+    project_id: row.project_id,
+    type: row.type,
+    name: row.name,
+    path: row.path,
+    size: sizeInGb(row.size_bytes),
+    size_bytes: row.size_bytes,
+    vault_id: row.vault_id,
+    created_at: formatTime(row.created_at),
+    updated_at: formatTime(row.updated_at),
+  }
+}
