@@ -1,0 +1,69 @@
+import { statSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { Command } from 'commander'
+import { onRun } from '../command.ts'
+import { CommandFailure } from '../exit-codes.ts'
+import { findResource, type DeclaredResource } from '../names.ts'
+import { printNote, printRecord, printTable } from '../output.ts'
+
+const types: Readonly<Record<string, string>> = { tree: 'OS::Sfs::Turbo', image: 'OS::Cinder::Volume' }
+
+export function addResource(program: Command): void {
+  const group = program.command('resource').description('what may be backed up: directory trees and disk images')
+
+  const add = group.command('add <path>')
+    .description('declare a directory tree, a disk image or a block device')
+    .option('--name <name>', 'default: the last part of the path')
+    .option('--type <type>', 'tree, image or the type of the API; default: by looking at the path')
+  onRun<{ name?: string, type?: string }>(add, async ({ args: [given = ''], options, openApi, print }) => {
+    const path = resolve(given)
+    const type = options.type === undefined ? guessType(path) : types[options.type] ?? options.type
+    const api = await openApi()
+    const answer = await api.call<{ resource: DeclaredResource }>('POST', '/x/v1/{project_id}/resources', {
+      body: { resource: { type, path, ...(options.name === undefined ? {} : { name: options.name }) } },
+    })
+    print(answer, () => showResource(answer.resource))
+  })
+
+  const list = group.command('list').description('list what is declared')
+  onRun(list, async ({ openApi, print }) => {
+    const api = await openApi()
+    const answer = await api.call<{ resources: readonly DeclaredResource[] }>('GET', '/x/v1/{project_id}/resources')
+    print(answer, () => printTable(answer.resources, [
+      { title: 'id', value: (resource) => resource.id },
+      { title: 'name', value: (resource) => resource.name },
+      { title: 'type', value: (resource) => resource.type },
+      { title: 'size', value: (resource) => `${resource.size} GB`, align: 'right' },
+      { title: 'path', value: (resource) => resource.path },
+    ], 'No resources.'))
+  })
+
+  const remove = group.command('remove <resource>').description('take a declaration back; what lies at the path stays')
+  onRun(remove, async ({ args: [text = ''], openApi }) => {
+    const api = await openApi()
+    const { id, name } = await findResource(api, text)
+    await api.call('DELETE', `/x/v1/{project_id}/resources/${encodeURIComponent(id)}`)
+    printNote(`Resource ${name} is no longer declared.`)
+  })
+}
+
+function showResource(resource: DeclaredResource): void {
+  printRecord([
+    ['id', resource.id],
+    ['name', resource.name],
+    ['type', resource.type],
+    ['path', resource.path],
+    ['size', `${resource.size} GB`],
+  ])
+}
+
+/** The server judges the path; this only spares the user the type where the command can see it too. */
+function guessType(path: string): string | undefined {
+  let found
+  try {
+    found = statSync(path)
+  } catch (error) {
+    throw new CommandFailure('usage', `${path} cannot be seen from here: say whether it is a --type tree or image.`, { cause: error })
+  }
+  return found.isDirectory() ? types['tree'] : types['image']
+}

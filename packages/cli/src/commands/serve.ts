@@ -1,0 +1,25 @@
+import type { Command } from 'commander'
+import { collect, onRun } from '../command.ts'
+import { CommandFailure } from '../exit-codes.ts'
+import { LOG_LEVELS, readServeSettings, serveDefaults, type ServeFlags } from '../settings.ts'
+
+export function addServe(program: Command): void {
+  const command = program.command('serve')
+    .description('run the service until it is asked to stop')
+    .option('--listen <host:port>', `address to answer on; port 0 takes a free one (OPENCBR_LISTEN, default ${serveDefaults.listen})`)
+    .option('--allow-path <dir>', 'backups may read and restores may write inside this directory; may be repeated '
+      + '(OPENCBR_ALLOW_PATH, separated by colons; default: none)', collect)
+    .option('--region <name>', `the region that clients name (OPENCBR_REGION, default ${serveDefaults.region})`)
+    .option('--strict-resources', 'refuse resources that no agent offers, instead of failing their backups (OPENCBR_STRICT_RESOURCES)')
+    .option('--log-level <level>', `${LOG_LEVELS.join(', ')} (OPENCBR_LOG_LEVEL, default ${serveDefaults.logLevel})`)
+    .option('--config <file>', 'JSON file with data, listen, allow_paths, region, strict_resources and log_level (OPENCBR_CONFIG)')
+    .addHelpText('after', `\n--data is where the service keeps everything (OPENCBR_DATA, default ${serveDefaults.data}).`)
+  onRun<ServeFlags>(command, async ({ options }) => {
+    const config = readServeSettings(options, process.env, process.cwd())
+    // Loaded here alone: the other commands start faster without the server.
+    const { serve, StartRefusal } = await import('@opencbr/server')
+    await serve(config).catch((error: unknown) => {
+      throw error instanceof StartRefusal ? new CommandFailure('failure', error.message, { cause: error }) : error
+    })
+  })
+}

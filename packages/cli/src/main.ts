@@ -1,0 +1,8 @@
+import { runCommandLine } from './program.ts'
+
+// A reader such as head may have enough before we have written everything; that is no failure of ours.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exit(0)
+})
+process.exitCode = await runCommandLine(process.argv.slice(2))

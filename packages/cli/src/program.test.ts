@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import type { Command } from 'commander'
+import { ListBackupsQuery, ListOperationLogsQuery } from '@opencbr/contract'
+import type { Filter } from './command.ts'
+import { backupFilters } from './commands/backup.ts'
+import { taskFilters } from './commands/task.ts'
+import { buildProgram } from './program.ts'
+import { exitCodes } from './exit-codes.ts'
+
+const manual = readFileSync(join(import.meta.dirname, '../../../docs/operating/cli.md'), 'utf8')
+
+function leaves(command: Command, path = ''): { path: string, command: Command }[] {
+  if (command.commands.length === 0) return [{ path, command }]
+  return command.commands.flatMap((child) => leaves(child, `${path} ${child.name()}`.trim()))
+}
+
+test('the manual names every command, and no other', () => {
+  const named = [...manual.matchAll(/^\| `opencbr ([a-z -]+?)(?: [A-Z[\]. -]+)?` \|/gm)].map((match) => match[1])
+  assert.deepEqual(named.toSorted(), leaves(buildProgram()).map(({ path }) => path).toSorted())
+})
+
+test('the manual has the exit codes of the program', () => {
+  const rows = [...manual.matchAll(/^\| (\d+) \| (.+) \|$/gm)].map((match) => [Number(match[1]), match[2]])
+  assert.deepEqual(rows, Object.values(exitCodes).map(({ code, meaning }) => [code, meaning]))
+})
+
+test('every query parameter of the lists is an option', () => {
+  const parametersOf = (filters: readonly Filter[]): string[] => filters.map(({ parameter }) => parameter).toSorted()
+  assert.deepEqual(parametersOf(backupFilters), Object.keys(ListBackupsQuery.properties).toSorted())
+  assert.deepEqual(parametersOf(taskFilters), Object.keys(ListOperationLogsQuery.properties).toSorted())
+})
+
+test('no two options of a command mean the same', () => {
+  for (const { path, command } of leaves(buildProgram())) {
+    const flags = [...command.options, ...buildProgram().options].map((option) => option.long)
+    assert.equal(new Set(flags).size, flags.length, `${path}: ${flags.join(' ')}`)
+  }
+})

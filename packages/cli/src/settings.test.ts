@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { CommandFailure } from './exit-codes.ts'
+import { readServeSettings, type ServeFlags } from './settings.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'opencbr-settings-'))
+after(() => rmSync(folder, { recursive: true }))
+
+function writeConfig(content: unknown): string {
+  const path = join(folder, 'opencbr.json')
+  writeFileSync(path, typeof content === 'string' ? content : JSON.stringify(content))
+  return path
+}
+
+function refusalOf(flags: ServeFlags, environment: Record<string, string> = {}): string {
+  try {
+    readServeSettings(flags, environment, '/srv')
+  } catch (error) {
+    assert.ok(error instanceof CommandFailure)
+    assert.equal(error.ending, 'usage')
+    return error.message
+  }
+  throw new assert.AssertionError({ message: 'it was accepted' })
+}
+
+test('without any setting the service runs on loopback, and may read nothing', () => {
+  assert.deepEqual(readServeSettings({}, {}, '/srv'), {
+    dataDir: '/srv/data',
+    listen: { host: '127.0.0.1', port: 8776 },
+    region: 'local-1',
+    allowPaths: [],
+    strictResources: false,
+    logLevel: 'warn',
+  })
+})
+
+test('the command line wins over the environment, and that over the file', () => {
+  const config = writeConfig({
+    data: 'from-file', listen: '[::1]:1', allow_paths: ['/from/file'], region: 'file-1', strict_resources: true, log_level: 'error',
+  })
+  const fromFile = { dataDir: '/srv/from-file', listen: { host: '::1', port: 1 }, region: 'file-1', allowPaths: ['/from/file'], strictResources: true, logLevel: 'error' }
+  assert.deepEqual(readServeSettings({ config }, {}, '/srv'), fromFile)
+  assert.deepEqual(readServeSettings({}, { OPENCBR_CONFIG: config }, '/srv'), fromFile)
+
+  const environment = {
+    OPENCBR_DATA: '/from/environment', OPENCBR_LISTEN: 'localhost:2', OPENCBR_ALLOW_PATH: '/one:two', OPENCBR_REGION: 'environment-1',
+    OPENCBR_STRICT_RESOURCES: 'false', OPENCBR_LOG_LEVEL: 'debug',
+  }
+  assert.deepEqual(readServeSettings({ config }, environment, '/srv'), {
+    dataDir: '/from/environment', listen: { host: 'localhost', port: 2 }, region: 'environment-1', allowPaths: ['/one', '/srv/two'],
+    strictResources: false, logLevel: 'debug',
+  })
+
+  const flags = {
+    config, data: 'flag', listen: '0.0.0.0:3', allowPath: ['/flag'], region: 'flag-1', strictResources: true, logLevel: 'silent',
+  }
+  assert.deepEqual(readServeSettings(flags, environment, '/srv'), {
+    dataDir: '/srv/flag', listen: { host: '0.0.0.0', port: 3 }, region: 'flag-1', allowPaths: ['/flag'], strictResources: true, logLevel: 'silent',
+  })
+})
+
+test('an empty variable is as good as none', () => {
+  assert.equal(readServeSettings({}, { OPENCBR_DATA: '', OPENCBR_ALLOW_PATH: '' }, '/srv').dataDir, '/srv/data')
+})
+
+test('a wrong setting is named, and where it stands', () => {
+  for (const listen of ['8776', 'localhost', 'localhost:', ':8776', '::1:8776', 'localhost:65536', 'localhost:x', '']) {
+    assert.match(refusalOf({ listen }), /the command line\) is not of the form HOST:PORT/, listen)
+  }
+  assert.match(refusalOf({}, { OPENCBR_LISTEN: 'nowhere' }), /OPENCBR_LISTEN/)
+  assert.match(refusalOf({ logLevel: 'loud' }), /loud .* silent, error, warn, info, debug/)
+  assert.match(refusalOf({}, { OPENCBR_STRICT_RESOURCES: 'perhaps' }), /OPENCBR_STRICT_RESOURCES must be true or false/)
+  assert.match(refusalOf({ config: writeConfig({ region: 7 }) }), /region in .* must be a text/)
+  assert.match(refusalOf({ config: writeConfig({ allow_paths: '/one' }) }), /allow_paths in .* must be a list of texts/)
+  assert.match(refusalOf({ config: writeConfig({ allowPaths: [] }) }), /unknown member allowPaths; known are data, listen/)
+  assert.match(refusalOf({ config: writeConfig('{') }), /cannot be read/)
+  assert.match(refusalOf({ config: writeConfig([]) }), /is not a JSON object/)
+  assert.match(refusalOf({ config: join(folder, 'missing.json') }), /cannot be read: ENOENT/)
+})

@@ -1,0 +1,135 @@
+/**
+ * What `opencbr serve` runs with. Each setting can be given on the command line, in the environment
+ * and in a configuration file; the first that has it wins, and the default comes last.
+ */
+import { readFileSync } from 'node:fs'
+import { delimiter, resolve } from 'node:path'
+import type { ServerConfig } from '@opencbr/server'
+import type { Environment } from './connection.ts'
+import { CommandFailure } from './exit-codes.ts'
+
+/** As commander hands them over: only those that were given. */
+export interface ServeFlags {
+  readonly data?: string
+  readonly listen?: string
+  readonly allowPath?: readonly string[]
+  readonly region?: string
+  readonly strictResources?: boolean
+  readonly logLevel?: string
+  readonly config?: string
+}
+
+export const serveDefaults = {
+  data: './data',
+  listen: '127.0.0.1:8776',
+  region: 'local-1',
+  logLevel: 'warn',
+} as const
+
+export const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug'] as const satisfies readonly ServerConfig['logLevel'][]
+
+/** Throws a `CommandFailure` of kind `usage` that names the setting and where it stands. */
+export function readServeSettings(flags: ServeFlags, environment: Environment, workingDirectory: string): ServerConfig {
+  const file = readConfigFile(flags.config ?? given(environment, 'OPENCBR_CONFIG'), workingDirectory)
+  const text = (flag: string | undefined, variable: string, member: string): Setting<string> | undefined =>
+    pick(flag, given(environment, variable), variable, file, member, asText)
+  const allowPaths = pick(
+    flags.allowPath, given(environment, 'OPENCBR_ALLOW_PATH')?.split(delimiter).filter((path) => path !== ''), 'OPENCBR_ALLOW_PATH',
+    file, 'allow_paths', asTexts,
+  )
+  const strict = pick(
+    flags.strictResources, asBoolean(given(environment, 'OPENCBR_STRICT_RESOURCES'), 'OPENCBR_STRICT_RESOURCES'), 'OPENCBR_STRICT_RESOURCES',
+    file, 'strict_resources', asBoolean,
+  )
+  return {
+    dataDir: resolve(workingDirectory, text(flags.data, 'OPENCBR_DATA', 'data')?.value ?? serveDefaults.data),
+    listen: parseListen(text(flags.listen, 'OPENCBR_LISTEN', 'listen') ?? { value: serveDefaults.listen, from: 'the default' }),
+    region: text(flags.region, 'OPENCBR_REGION', 'region')?.value ?? serveDefaults.region,
+    allowPaths: (allowPaths?.value ?? []).map((path) => resolve(workingDirectory, path)),
+    strictResources: strict?.value ?? false,
+    logLevel: parseLogLevel(text(flags.logLevel, 'OPENCBR_LOG_LEVEL', 'log_level') ?? { value: serveDefaults.logLevel, from: 'the default' }),
+  }
+}
+
+interface Setting<Value> {
+  readonly value: Value
+  /** Where it stands, for the message when it is wrong. */
+  readonly from: string
+}
+
+interface ConfigFile {
+  readonly path: string
+  readonly members: Readonly<Record<string, unknown>>
+}
+
+const MEMBERS = new Set(['data', 'listen', 'allow_paths', 'region', 'strict_resources', 'log_level'])
+
+function readConfigFile(path: string | undefined, workingDirectory: string): ConfigFile | undefined {
+  if (path === undefined) return undefined
+  let members: unknown
+  try {
+    members = JSON.parse(readFileSync(resolve(workingDirectory, path), 'utf8'))
+  } catch (error) {
+    throw new CommandFailure('usage', `The configuration ${path} cannot be read: ${(error as Error).message}`, { cause: error })
+  }
+  if (typeof members !== 'object' || members === null || Array.isArray(members)) {
+    throw new CommandFailure('usage', `The configuration ${path} is not a JSON object.`)
+  }
+  const unknown = Object.keys(members).find((name) => !MEMBERS.has(name))
+  if (unknown !== undefined) {
+    throw new CommandFailure('usage', `The configuration ${path} has an unknown member ${unknown}; known are ${[...MEMBERS].join(', ')}.`)
+  }
+  return { path, members: members as Readonly<Record<string, unknown>> }
+}
+
+function pick<Value>(
+  flag: Value | undefined, fromEnvironment: Value | undefined, variable: string,
+  file: ConfigFile | undefined, member: string, read: (value: unknown, from: string) => Value | undefined,
+): Setting<Value> | undefined {
+  if (flag !== undefined) return { value: flag, from: 'the command line' }
+  if (fromEnvironment !== undefined) return { value: fromEnvironment, from: variable }
+  if (file === undefined) return undefined
+  const from = `${member} in ${file.path}`
+  const value = read(file.members[member], from)
+  return value === undefined ? undefined : { value, from }
+}
+
+function asText(value: unknown, from: string): string | undefined {
+  if (value === undefined || (typeof value === 'string' && value !== '')) return value
+  throw new CommandFailure('usage', `The setting ${from} must be a text.`)
+}
+
+function asTexts(value: unknown, from: string): readonly string[] | undefined {
+  if (value === undefined) return undefined
+  if (Array.isArray(value) && value.every((each) => typeof each === 'string' && each !== '')) return value as string[]
+  throw new CommandFailure('usage', `The setting ${from} must be a list of texts.`)
+}
+
+function asBoolean(value: unknown, from: string): boolean | undefined {
+  if (value === undefined || typeof value === 'boolean') return value
+  if (value === 'true' || value === '1') return true
+  if (value === 'false' || value === '0') return false
+  throw new CommandFailure('usage', `The setting ${from} must be true or false.`)
+}
+
+function given(environment: Environment, name: string): string | undefined {
+  const value = environment[name]
+  return value === '' ? undefined : value
+}
+
+/** `127.0.0.1:8776`, `[::1]:8776`, `localhost:0` (any free port). */
+function parseListen({ value, from }: Setting<string>): ServerConfig['listen'] {
+  const [, bracketed, plain, digits] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(value) ?? []
+  const host = bracketed ?? plain
+  const port = Number(digits)
+  if (host === undefined || port > 65_535) {
+    throw new CommandFailure('usage', `The address ${value} (${from}) is not of the form HOST:PORT, such as ${serveDefaults.listen}.`)
+  }
+  return { host, port }
+}
+
+function parseLogLevel({ value, from }: Setting<string>): ServerConfig['logLevel'] {
+  const level = LOG_LEVELS.find((each) => each === value)
+  if (level === undefined) throw new CommandFailure('usage', `The log level ${value} (${from}) is not one of ${LOG_LEVELS.join(', ')}.`)
+  return level
+}
