@@ -14,13 +14,13 @@ import { parseTreeTime } from '../format/tree-values.ts'
 import { pathIn, type FileReference } from '../posix/posix.ts'
 import type { RepositoryLock } from '../repository/lock.ts'
 import type { Repository } from '../repository/repository.ts'
-import type { BlobId, BlobReader } from '../repository/types.ts'
+import type { BlobId } from '../repository/types.ts'
 import { describe, kindOf, readAttributes } from '../source/describe.ts'
-import { openSource, openSourceDirectory, type OpenSource } from '../source/open-source.ts'
+import { hasChanged, openSource, openSourceDirectory, type OpenSource } from '../source/open-source.ts'
 import { asSourceFailure, fileCodeOf } from '../source/source-errors.ts'
 import { findPreviousPath, namesOnPath, saveAncestors, saveTree } from './ancestors.ts'
 import type { ArchiveOptions, ArchiveResult } from './archive-result.ts'
-import { loadPreviousTree, type PreviousTree } from './previous-tree.ts'
+import { isStored, loadPreviousTree, type PreviousTree } from './previous-tree.ts'
 import { compareDirectory, runArchive, type ArchiveRun } from './run.ts'
 import { saveFile, ZeroChunks, type FileContent } from './save-file.ts'
 
@@ -273,21 +273,6 @@ function tryOpen(open: () => OpenSource): OpenSource | undefined {
     if (code === 'ELOOP' || code === 'ENOTDIR' || code === 'ENXIO') return undefined
     throw error
   }
-}
-
-function hasChanged(before: fs.BigIntStats, after: fs.BigIntStats): boolean {
-  return before.size !== after.size || before.mtimeNs !== after.mtimeNs || before.ctimeNs !== after.ctimeNs
-}
-
-/** Whether the index names every blob of a file's content, and they are as long together as the file. */
-export function isStored(reader: BlobReader, content: readonly BlobId[], size: bigint): boolean {
-  let bytes = 0
-  for (const id of content) {
-    const location = reader.locate('data', id)
-    if (location === undefined) return false
-    bytes += location.plainLength
-  }
-  return BigInt(bytes) === size
 }
 
 function joinPath(directory: Buffer, name: Buffer): Buffer {

@@ -42,3 +42,14 @@ export async function loadPreviousTree(reader: BlobReader, node: TreeNode | unde
     throw error
   }
 }
+
+/** Whether the index names every blob of a file's content, and they are as long together as the file. */
+export function isStored(reader: BlobReader, content: readonly BlobId[], size: bigint): boolean {
+  let bytes = 0
+  for (const id of content) {
+    const location = reader.locate('data', id)
+    if (location === undefined) return false
+    bytes += location.plainLength
+  }
+  return BigInt(bytes) === size
+}

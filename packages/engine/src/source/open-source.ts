@@ -35,6 +35,11 @@ function open(path: Buffer | string, flags: number): OpenSource {
   }
 }
 
+/** Whether a file was written to, or its attributes set, between two looks at it. */
+export function hasChanged(before: fs.BigIntStats, after: fs.BigIntStats): boolean {
+  return before.size !== after.size || before.mtimeNs !== after.mtimeNs || before.ctimeNs !== after.ctimeNs
+}
+
 // Only the owner of a file, or a process with the right to act as such, may read without a trace.
 // Trying costs little and is given up when it fails, for most files then belong to others.
 let triesNoTrace = true
