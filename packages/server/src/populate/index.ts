@@ -1,0 +1,1 @@
+export { populate, populateDirectory, PopulateRefusal, type Populated, type PopulateOptions } from './populate.ts'

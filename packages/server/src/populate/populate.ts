@@ -1,0 +1,170 @@
+/** Fills a catalogue with invented rows, for benchmarks and tests; `catalogue-rows.ts` says what they are like. */
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { systemClock } from '../clock.ts'
+import { databasePath, type ServerConfig } from '../config.ts'
+import { openDataDirectory } from '../data-directory.ts'
+import { openDatabase, type Database } from '../db/database.ts'
+import type { Deps } from '../deps.ts'
+import type { DomainId, ProjectId, VaultId } from '../ids.ts'
+import { makeBootstrapUser } from '../identity/index.ts'
+import { openSecrets } from '../secrets.ts'
+import { openBatchInsert, type BatchInsert } from './batch-insert.ts'
+import { chooseEpoch, makeRuns, makeTenant, vaultResourceRows, type CatalogueRows, type CatalogueSize } from './catalogue-rows.ts'
+import { openRandom } from './random.ts'
+
+export interface PopulateOptions {
+  /** Top-level backups of the project, 1 to 10,000,000: what its list then counts. Their children come on top. */
+  readonly backups: number
+  /** Default: by the number of backups. */
+  readonly vaults?: number
+  readonly resources?: number
+  /** An integer; the same seed gives the same rows. Default 1. */
+  readonly seed?: number
+  /** Default: the project of the first start. */
+  readonly projectId?: ProjectId
+}
+
+export interface Populated {
+  readonly projectId: ProjectId
+  /** The project that shares backups with the populated one, and receives shares of it. */
+  readonly partnerProjectId: ProjectId
+  /** Rows written, by table. */
+  readonly rows: {
+    readonly vaults: number
+    readonly backups: number
+    readonly backupMembers: number
+    readonly replicationRecords: number
+  }
+}
+
+/** Why nothing was populated, in words for the operator. */
+export class PopulateRefusal extends Error {
+  override name = 'PopulateRefusal'
+}
+
+const BACKUPS_MAX = 10_000_000
+const VAULTS_MAX = 10_000
+const RESOURCES_PER_VAULT_MAX = 256
+/** How many of the project's backups are offered to each of the two receiving projects. */
+const SHARED_OUT = 0.03
+/** The partner has a twentieth of the project's backups, and offers half of them to it. */
+const PARTNER_PART = 20
+const SHARED_IN = 0.5
+
+/** Fills a data directory, whether a server is running on it or not; makes it as a first start does if it is new. */
+export async function populateDirectory(config: ServerConfig, options: PopulateOptions): Promise<Populated> {
+  if (!existsSync(databasePath(config))) await makeDirectory(config)
+  const secrets = openSecrets(await readFile(join(config.dataDir, 'master.key')))
+  const db = await openDatabase(databasePath(config))
+  try {
+    return await populate({ db, secrets }, options)
+  } finally {
+    await db.destroy()
+  }
+}
+
+async function makeDirectory(config: ServerConfig): Promise<void> {
+  const directory = await openDataDirectory(config)
+  try {
+    const db = await openDatabase(databasePath(config))
+    try {
+      await makeBootstrapUser({ db, config, clock: systemClock(), secrets: openSecrets(directory.masterKey) })
+    } finally {
+      await db.destroy()
+    }
+  } finally {
+    directory.release()
+  }
+}
+
+/**
+ * Fills a catalogue that has a project. Writes in many transactions, so that a running server waits
+ * for none of them long; a run that was killed leaves what it had written.
+ */
+export async function populate({ db, secrets }: Pick<Deps, 'db' | 'secrets'>, options: PopulateOptions): Promise<Populated> {
+  const size = chooseSize(options)
+  const random = openRandom(options.seed ?? 1)
+  const projectId = options.projectId ?? await findFirstProject(db)
+  const partnerProjectId = random.hex(32) as ProjectId
+  const strangerProjectId = random.hex(32) as ProjectId
+  if (await hasProject(db, partnerProjectId)) {
+    throw new PopulateRefusal(`This catalogue holds rows of the seed ${options.seed ?? 1} already; choose another seed.`)
+  }
+  const epoch = chooseEpoch(random)
+  const sealPassword = (vaultId: VaultId): string => secrets.seal(`vault-password:${vaultId}`, random.hex(64))
+  const partnerSize = {
+    backups: Math.max(20, Math.ceil(size.backups / PARTNER_PART)),
+    vaults: Math.min(10, size.vaults),
+    resources: Math.max(Math.min(10, size.vaults), Math.ceil(size.resources / PARTNER_PART)),
+  }
+  const own = makeTenant(random, projectId, size, epoch, sealPassword)
+  const partner = makeTenant(random, partnerProjectId, partnerSize, epoch, sealPassword)
+  const stranger = { projectId: strangerProjectId, vaults: [] }
+
+  const insert = openBatchInsert()
+  const domainId = random.hex(32) as DomainId
+  await db.transaction().execute(async (tx) => {
+    await insert(tx, 'domains', [{ id: domainId, name: `populated-${random.hex(8)}` }])
+    await insert(tx, 'projects', [
+      { id: partnerProjectId, domain_id: domainId, name: 'partner' },
+      { id: strangerProjectId, domain_id: domainId, name: 'stranger' },
+    ])
+    const vaults = [...own.vaults, ...partner.vaults]
+    await insert(tx, 'vaults', vaults.map((vault) => vault.row))
+    await insert(tx, 'vault_resources', vaults.flatMap(vaultResourceRows))
+  })
+  const written = { vaults: own.vaults.length + partner.vaults.length, backups: 0, backupMembers: 0, replicationRecords: 0 }
+  const runs = [
+    makeRuns(random, own, size.backups, epoch, { receivers: [partner, stranger], probability: SHARED_OUT }),
+    makeRuns(random, partner, partnerSize.backups, epoch, { receivers: [own, stranger], probability: SHARED_IN }),
+  ]
+  for (const batches of runs) {
+    for (const rows of batches) {
+      await insertRuns(db, insert, rows)
+      written.backups += rows.backups.length
+      written.backupMembers += rows.members.length
+      written.replicationRecords += rows.replicationRecords.length
+    }
+  }
+  return { projectId, partnerProjectId, rows: written }
+}
+
+async function insertRuns(
+  db: Database, insert: BatchInsert, rows: CatalogueRows,
+): Promise<void> {
+  await db.transaction().execute(async (tx) => {
+    await insert(tx, 'checkpoints', rows.checkpoints)
+    await insert(tx, 'backups', rows.backups)
+    await insert(tx, 'backup_members', rows.members)
+    await insert(tx, 'replication_records', rows.replicationRecords)
+  })
+}
+
+function chooseSize({ backups, vaults, resources }: PopulateOptions): CatalogueSize {
+  requireInteger('backups', backups, BACKUPS_MAX)
+  const chosenVaults = vaults ?? Math.min(VAULTS_MAX, Math.max(10, Math.ceil(Math.sqrt(backups) / 2)))
+  requireInteger('vaults', chosenVaults, VAULTS_MAX)
+  const resourcesMax = chosenVaults * RESOURCES_PER_VAULT_MAX
+  const chosenResources = resources ?? Math.min(resourcesMax, Math.max(chosenVaults, Math.ceil(backups / 20)))
+  requireInteger('resources', chosenResources, resourcesMax)
+  return { backups, vaults: chosenVaults, resources: chosenResources }
+}
+
+function requireInteger(name: string, value: number, max: number): void {
+  if (!Number.isInteger(value) || value < 1 || value > max) {
+    throw new PopulateRefusal(`The number of ${name} must be an integer from 1 to ${max}, not ${value}.`)
+  }
+}
+
+async function findFirstProject(db: Database): Promise<ProjectId> {
+  const found = await db.selectFrom('grants').innerJoin('users', 'users.id', 'grants.user_id')
+    .select('grants.project_id').orderBy('users.created_at').limit(1).executeTakeFirst()
+  if (found === undefined) throw new PopulateRefusal('The catalogue has no project yet: start its server once.')
+  return found.project_id
+}
+
+async function hasProject(db: Database, projectId: ProjectId): Promise<boolean> {
+  return await db.selectFrom('projects').select('id').where('id', '=', projectId).executeTakeFirst() !== undefined
+}
