@@ -168,6 +168,8 @@ export const ListBackupsResponse = Type.Object({
 })
 export type ListBackupsResponse = Static<typeof ListBackupsResponse>
 
+export const BackupParams = Type.Object({ project_id: Type.String(), backup_id: Type.String({ description: 'Backup id.' }) })
+
 export const BackupResponse = Type.Object({ backup: Backup })
 
 export const UpdateBackupRequest = Type.Object({

@@ -13,7 +13,7 @@ export async function findBackup(db: Reader, projectId: ProjectId, backupId: Bac
 }
 
 /** Answers whether there was such a backup. */
-export async function updateBackup(
+export async function changeBackup(
   tx: Transaction, projectId: ProjectId, backupId: BackupId, change: RowChange<'backups'>,
 ): Promise<boolean> {
   const { numUpdatedRows } = await tx.updateTable('backups').set(change)
@@ -48,4 +48,17 @@ export async function deleteBackupRows(tx: Transaction, projectId: ProjectId, ba
   await tx.deleteFrom('backup_members').where('backup_id', 'in', ids).where('project_id', '=', projectId).execute()
   await tx.deleteFrom('replication_records').where('backup_id', 'in', ids).where('project_id', '=', projectId).execute()
   await tx.deleteFrom('backups').where('id', 'in', ids).where('project_id', '=', projectId).execute()
+}
+
+/** The project's own records of copying these backups, oldest first. */
+export async function listReplicationRecords(
+  db: Reader, projectId: ProjectId, backupIds: readonly BackupId[],
+): Promise<Row<'replication_records'>[]> {
+  const [first] = backupIds
+  if (first === undefined) return []
+  // The list is filled up with one of its members to a power of two: the database then prepares eleven
+  // statements and not a thousand.
+  const ids = Array.from({ length: 2 ** Math.ceil(Math.log2(backupIds.length)) }, (_, index) => backupIds[index] ?? first)
+  return db.selectFrom('replication_records').selectAll().where('backup_id', 'in', ids).where('project_id', '=', projectId)
+    .orderBy('created_at').orderBy('id').execute()
 }

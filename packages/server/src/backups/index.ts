@@ -1,3 +1,9 @@
 export {
-  deleteBackupRows, findBackup, insertBackups, listBackupsOfCheckpoint, listBackupsOfVault, listChildren, updateBackup,
+  changeBackup, deleteBackupRows, findBackup, insertBackups, listBackupsOfCheckpoint, listBackupsOfVault,
+  listChildren,
 } from './backup-store.ts'
+export { backupPageToWire, metadataToWire, shownBackupToWire } from './backup-wire.ts'
+export { listBackups } from './list-backups.ts'
+export { showBackup } from './show-backup.ts'
+export { showMetadata } from './show-metadata.ts'
+export { updateBackup } from './update-backup.ts'

@@ -1,0 +1,51 @@
+import {
+  BackupMetadata, BackupParams, BackupResponse, ListBackupsQuery, ListBackupsResponse, UpdateBackupRequest,
+} from '@opencbr/contract'
+import {
+  backupPageToWire, listBackups, metadataToWire, showBackup, showMetadata, shownBackupToWire, updateBackup,
+} from '../../backups/index.ts'
+import type { Deps } from '../../deps.ts'
+import { ok, projectOf, route, type Route } from '../route.ts'
+
+export function backupRoutes(deps: Deps): Route[] {
+  return [
+    route({
+      operationId: 'listBackups',
+      method: 'GET',
+      path: '/v3/:project_id/backups',
+      access: { kind: 'project', action: 'cbr:backups:list' },
+      summary: 'List backups',
+      schemas: { query: ListBackupsQuery, response: { 200: ListBackupsResponse } },
+      handle: async (call) => ok(backupPageToWire(await listBackups(deps, projectOf(call).id, call.query))),
+    }),
+    route({
+      operationId: 'showBackup',
+      method: 'GET',
+      path: '/v3/:project_id/backups/:backup_id',
+      access: { kind: 'project', action: 'cbr:backups:get' },
+      summary: 'Show a backup',
+      schemas: { params: BackupParams, response: { 200: BackupResponse } },
+      handle: async (call) => ok({ backup: shownBackupToWire(await showBackup(deps, projectOf(call).id, call.params.backup_id)) }),
+    }),
+    route({
+      operationId: 'updateBackup',
+      method: 'PUT',
+      path: '/v3/:project_id/backups/:backup_id',
+      access: { kind: 'project', action: 'cbr:backups:update' },
+      summary: 'Change name and description of a backup',
+      schemas: { params: BackupParams, body: UpdateBackupRequest, response: { 200: BackupResponse } },
+      handle: async (call) => ok({
+        backup: shownBackupToWire(await updateBackup(deps, projectOf(call).id, call.params.backup_id, call.body)),
+      }),
+    }),
+    route({
+      operationId: 'showMetadata',
+      method: 'GET',
+      path: '/v3/:project_id/backups/:backup_id/metadata',
+      access: { kind: 'project', action: 'cbr:backups:get' },
+      summary: 'Show what is known of the source of a backup',
+      schemas: { params: BackupParams, response: { 200: BackupMetadata } },
+      handle: async (call) => ok(metadataToWire(await showMetadata(deps, projectOf(call).id, call.params.backup_id))),
+    }),
+  ]
+}
