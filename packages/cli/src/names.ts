@@ -1,20 +1,11 @@
 /** Names are accepted wherever the API wants ids, as long as only one thing has the name. */
+import type { DeclaredResource } from '@opencbr/contract'
 import type { Api } from './api.ts'
 import { CommandFailure } from './exit-codes.ts'
 
 interface Named {
   readonly id: string
   readonly name?: string | null
-}
-
-/** A resource as the API of declared resources shows it. */
-export interface DeclaredResource {
-  readonly id: string
-  readonly type: string
-  readonly name: string
-  readonly path: string
-  /** GB. */
-  readonly size: number
 }
 
 const ID = /^(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/i
@@ -43,14 +34,12 @@ export async function findResourceId(api: Api, text: string): Promise<string> {
 
 /** A declared resource by id or name. */
 export async function findResource(api: Api, text: string): Promise<DeclaredResource> {
-  const resources = await listResources(api)
-  const byId = resources.find((resource) => resource.id === text)
-  return byId ?? pickOne('resource', text, resources)
-}
-
-export async function listResources(api: Api): Promise<readonly DeclaredResource[]> {
-  const { resources } = await api.call<{ resources: readonly DeclaredResource[] }>('GET', '/x/v1/{project_id}/resources')
-  return resources
+  if (isId(text)) {
+    return (await api.call<{ resource: DeclaredResource }>('GET', `/x/v1/{project_id}/resources/${text}`)).resource
+  }
+  const query = { name: text }
+  const { resources } = await api.call<{ resources: readonly DeclaredResource[] }>('GET', '/x/v1/{project_id}/resources', { query })
+  return pickOne('resource', text, resources)
 }
 
 function pickOne<Found extends Named>(noun: string, text: string, candidates: readonly Found[]): Found {

@@ -12,6 +12,10 @@ import { exitCodes } from './exit-codes.ts'
 
 const manual = readFileSync(join(import.meta.dirname, '../../../docs/operating/cli.md'), 'utf8')
 
+function parametersOf(filters: readonly Filter[]): string[] {
+  return filters.map(({ parameter }) => parameter).toSorted()
+}
+
 function leaves(command: Command, path = ''): { path: string, command: Command }[] {
   if (command.commands.length === 0) return [{ path, command }]
   return command.commands.flatMap((child) => leaves(child, `${path} ${child.name()}`.trim()))
@@ -28,7 +32,6 @@ test('the manual has the exit codes of the program', () => {
 })
 
 test('every query parameter of the lists is an option', () => {
-  const parametersOf = (filters: readonly Filter[]): string[] => filters.map(({ parameter }) => parameter).toSorted()
   assert.deepEqual(parametersOf(backupFilters), Object.keys(ListBackupsQuery.properties).toSorted())
   assert.deepEqual(parametersOf(taskFilters), Object.keys(ListOperationLogsQuery.properties).toSorted())
 })

@@ -1,12 +1,22 @@
 import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
-import { onRun } from '../command.ts'
+import type { DeclaredResource } from '@opencbr/contract'
+import { addFilters, onRun, pagingFilters, readFilters, type Filter } from '../command.ts'
 import { CommandFailure } from '../exit-codes.ts'
-import { findResource, type DeclaredResource } from '../names.ts'
-import { printNote, printRecord, printTable } from '../output.ts'
+import { findResource } from '../names.ts'
+import { noteRest, printNote, printRecord, printTable } from '../output.ts'
 
 const types: Readonly<Record<string, string>> = { tree: 'OS::Sfs::Turbo', image: 'OS::Cinder::Volume' }
+
+const resourceFilters: readonly Filter[] = [
+  { flags: '--name <name>', parameter: 'name', text: 'with this name' },
+  {
+    flags: '--type <type>', parameter: 'type', text: 'tree, image or the type of the API',
+    find: async (_api, text) => types[text] ?? text,
+  },
+  ...pagingFilters,
+]
 
 export function addResource(program: Command): void {
   const group = program.command('resource').description('what may be backed up: directory trees and disk images')
@@ -25,17 +35,22 @@ export function addResource(program: Command): void {
     print(answer, () => showResource(answer.resource))
   })
 
-  const list = group.command('list').description('list what is declared')
+  const list = addFilters(group.command('list').description('list what is declared'), resourceFilters)
   onRun(list, async ({ openApi, print }) => {
     const api = await openApi()
-    const answer = await api.call<{ resources: readonly DeclaredResource[] }>('GET', '/x/v1/{project_id}/resources')
-    print(answer, () => printTable(answer.resources, [
-      { title: 'id', value: (resource) => resource.id },
-      { title: 'name', value: (resource) => resource.name },
-      { title: 'type', value: (resource) => resource.type },
-      { title: 'size', value: (resource) => `${resource.size} GB`, align: 'right' },
-      { title: 'path', value: (resource) => resource.path },
-    ], 'No resources.'))
+    const query = await readFilters(api, list, resourceFilters)
+    const answer = await api.call<{ resources: readonly DeclaredResource[], count: number }>('GET', '/x/v1/{project_id}/resources', { query })
+    print(answer, () => {
+      printTable(answer.resources, [
+        { title: 'id', value: (resource) => resource.id },
+        { title: 'name', value: (resource) => resource.name },
+        { title: 'type', value: (resource) => resource.type },
+        { title: 'size', value: (resource) => `${resource.size} GB`, align: 'right' },
+        { title: 'vault', value: (resource) => resource.vault_id },
+        { title: 'path', value: (resource) => resource.path },
+      ], 'No resources.')
+      noteRest(answer.resources.length, answer.count)
+    })
   })
 
   const remove = group.command('remove <resource>').description('take a declaration back; what lies at the path stays')
@@ -54,6 +69,7 @@ function showResource(resource: DeclaredResource): void {
     ['type', resource.type],
     ['path', resource.path],
     ['size', `${resource.size} GB`],
+    ['vault', resource.vault_id],
   ])
 }
 

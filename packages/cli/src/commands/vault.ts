@@ -3,7 +3,7 @@ import type { Api } from '../api.ts'
 import { addFilters, collect, enterpriseProjectFilter, onRun, pagingFilters, parseTag, readFilters, wholeNumber, type Filter } from '../command.ts'
 import { confirm } from '../confirm.ts'
 import { CommandFailure } from '../exit-codes.ts'
-import { findResource, findResourceId, findVaultId, isId, listResources } from '../names.ts'
+import { findResource, findResourceId, findVaultId, isId } from '../names.ts'
 import { noteRest, printLine, printNote, printRecord, printTable, showMegabytes, showTime } from '../output.ts'
 import { quoteForShell } from '../shell.ts'
 import { addWaitOptions, finishTasks, type WaitFlags } from '../wait-options.ts'
@@ -311,14 +311,18 @@ function showVaultCall(api: Api, id: string): Promise<{ vault: Vault }> {
 
 /** The form that the API wants; ids that nobody declared get the type that fits the vault. */
 async function describeResources(api: Api, texts: readonly string[], objectType: string): Promise<{ id: string, type: string, name?: string }[]> {
-  if (texts.length === 0) return []
-  const declared = await listResources(api)
-  return Promise.all(texts.map(async (text) => {
-    const known = declared.find((resource) => resource.id === text)
-    if (known === undefined && isId(text)) return { id: text, type: resourceTypes[objectType] ?? 'OS::Nova::Server' }
-    const { id, type, name } = known ?? await findResource(api, text)
-    return { id, type, name }
-  }))
+  const described = []
+  for (const text of texts) {
+    try {
+      const { id, type, name } = await findResource(api, text)
+      described.push({ id, type, name })
+    } catch (error) {
+      const undeclared = error instanceof CommandFailure && error.ending === 'notFound' && isId(text)
+      if (!undeclared) throw error
+      described.push({ id: text, type: resourceTypes[objectType] ?? 'OS::Nova::Server' })
+    }
+  }
+  return described
 }
 
 /** The members that have a value; the API takes an absent member for "as it is". */
