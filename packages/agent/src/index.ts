@@ -1,1 +1,8 @@
+import { fileURLToPath } from 'node:url'
+
+/** The program that the server runs in a process of its own, with an IPC channel and advanced serialisation. */
+export const agentProgramPath = fileURLToPath(new URL('./main.ts', import.meta.url))
+
+export { isAllowedDestination, resolveAllowedPath, type PathRules } from './allowed-path.ts'
+export * from './protocol.ts'
 export { inspectPath, type InspectedPath, type InspectedType, type InspectOptions, type PathRefusal } from './inspect-path.ts'

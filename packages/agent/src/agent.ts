@@ -1,0 +1,128 @@
+/**
+ * The agent's loop: asks for as many jobs as it has free places, works on them, reports. It decides
+ * nothing about the catalogue, and knows no other way to the server than the channel.
+ *
+ * Stopping parks: every job's signal aborts, the engine stores what it has uploaded, and the job is
+ * given back instead of failed. A job that ends by itself meanwhile is reported as it ended.
+ */
+import { describeTaskFailure } from './task-failure.ts'
+import { runBackup } from './run-backup.ts'
+import { runForget } from './run-forget.ts'
+import { runRemoveVault } from './run-remove-vault.ts'
+import { runRestore } from './run-restore.ts'
+import type { AgentSettings, Assignment, FromAgent, JobEnd, Outcome, TaskFailure, ToAgent } from './protocol.ts'
+import { measureVault, type WorkContext } from './vault-repository.ts'
+
+const PROGRESS_EVERY_MS = 500
+
+export interface Agent {
+  readonly receive: (message: Exclude<ToAgent, { type: 'stop' }>) => void
+  /** Resolves when every job has been given back or has ended. */
+  readonly stop: () => Promise<void>
+}
+
+export function createAgent(send: (message: FromAgent) => void, log: (text: string) => void): Agent {
+  const running = new Map<string, { readonly controller: AbortController, readonly end: Promise<void> }>()
+  let settings: AgentSettings | undefined
+  let asking = false
+  let askAgain = false
+  let stopping = false
+  let reporting: Promise<void> = Promise.resolve()
+
+  function ask(): void {
+    if (settings === undefined || stopping) return
+    const places = settings.jobsMax - running.size
+    if (places <= 0) return
+    if (asking) {
+      // The answer under way may have been given before what there is to ask for now.
+      askAgain = true
+      return
+    }
+    asking = true
+    send({ type: 'lease', places })
+  }
+
+  function take(assignments: readonly Assignment[], known: AgentSettings): void {
+    asking = false
+    for (const job of assignments) {
+      const controller = new AbortController()
+      if (stopping) controller.abort()
+      running.set(job.jobId, { controller, end: run(job, { settings: known, signal: controller.signal }) })
+    }
+    if (askAgain) {
+      askAgain = false
+      ask()
+    }
+  }
+
+  async function run(job: Assignment, context: WorkContext): Promise<void> {
+    // The map must hold the job before it can end.
+    await Promise.resolve()
+    let end: JobEnd
+    try {
+      end = { type: 'done', outcome: await work(job, context, throttle((percent) => send({ type: 'progress', jobId: job.jobId, percent }))) }
+    } catch (error) {
+      end = context.signal.aborted ? { type: 'parked' } : { type: 'failed', failure: describe(error) }
+    }
+    // One after the other, so that of two jobs in a vault the later report has the later count.
+    reporting = reporting.then(() => report(job, end))
+    await reporting
+    running.delete(job.jobId)
+    ask()
+  }
+
+  async function report(job: Assignment, end: JobEnd): Promise<void> {
+    const usedBytes = await measureVault(job.vault).catch(() => undefined)
+    send({ type: 'end', jobId: job.jobId, end, usedBytes })
+  }
+
+  function describe(error: unknown): TaskFailure {
+    const failure = describeTaskFailure(error)
+    if (failure.code === 'unknown') log(error instanceof Error ? error.stack ?? error.message : String(error))
+    return failure
+  }
+
+  return {
+    receive(message) {
+      switch (message.type) {
+        case 'settings':
+          ({ settings } = message)
+          ask()
+          break
+        case 'assign':
+          if (settings !== undefined) take(message.assignments, settings)
+          break
+        case 'wake':
+          ask()
+          break
+      }
+    },
+    async stop() {
+      stopping = true
+      for (const { controller } of running.values()) controller.abort()
+      await Promise.all(Array.from(running.values(), (job) => job.end))
+    },
+  }
+}
+
+function work(job: Assignment, context: WorkContext, onProgress: (percent: number) => void): Promise<Outcome> {
+  switch (job.kind) {
+    case 'backup': return runBackup(job, context, onProgress)
+    case 'restore': return runRestore(job, context, onProgress)
+    case 'forget': return runForget(job, context)
+    case 'remove_vault': return runRemoveVault(job, context)
+  }
+}
+
+/** Whole percents, upwards only, and not too often: each is a synced write to the catalogue. */
+function throttle(report: (percent: number) => void): (percent: number) => void {
+  let last = 0
+  let reportedAt = Number.NEGATIVE_INFINITY
+  return (percent) => {
+    const whole = Math.min(99, Math.floor(percent))
+    if (whole <= last || performance.now() - reportedAt < PROGRESS_EVERY_MS) return
+    last = whole
+    reportedAt = performance.now()
+    report(whole)
+  }
+}

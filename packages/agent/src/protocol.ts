@@ -1,0 +1,155 @@
+/**
+ * What server and agent say to each other over the IPC channel between them. The agent asks for
+ * work, the server leases; secrets travel only here. Messages of one side arrive in order.
+ *
+ *   agent  -> server   lease; per job: progress*, end; alive
+ *   server -> agent    settings (first), assign (answers a lease), wake (there may be new work), stop
+ */
+
+/** What the agent has to know before it can work. */
+export interface AgentSettings {
+  /** Names the deployment in snapshots: the same for all of them, so that runs find their parents. */
+  readonly snapshotHostname: string
+  /** Identifies the deployment's catalogue, so that the agent knows locks of its own predecessors. */
+  readonly installation: string
+  /** Absolute directories inside which sources and destinations must lie. */
+  readonly allowedRoots: readonly string[]
+  /** Absolute paths that are neither backed up nor restored to: the server's own data. */
+  readonly forbiddenPaths: readonly string[]
+  readonly jobsMax: number
+  /** How long to wait for somebody else's lock on a repository, in milliseconds. */
+  readonly lockPatienceMs: number
+  readonly programVersion: string
+}
+
+export interface VaultAccess {
+  readonly projectId: string
+  readonly vaultId: string
+  /** Directory that holds all vaults: the repository lies in `<storageDir>/<projectId>/<vaultId>`. */
+  readonly storageDir: string
+  readonly password: string
+  /** Whether a first backup has made the repository; one that has gone since is not made again. */
+  readonly repositoryExpected: boolean
+}
+
+interface Job {
+  readonly jobId: string
+  readonly vault: VaultAccess
+}
+
+export type SourceKind = 'directory' | 'disk'
+
+export interface BackupAssignment extends Job {
+  readonly kind: 'backup'
+  readonly backupId: string
+  readonly checkpointId: string
+  readonly resourceId: string
+  /** Milliseconds since 1970: the time of the backup, the same however often it is tried. */
+  readonly takenAtMs: number
+  readonly source: { readonly kind: SourceKind, readonly path: string }
+  readonly incremental: boolean
+  /** What the source held when it was last looked at; for telling progress. */
+  readonly expectedBytes: number
+}
+
+export interface RestoreAssignment extends Job {
+  readonly kind: 'restore'
+  readonly backupId: string
+  readonly snapshotId: string
+  /** Absolute path of the source when it was backed up: where its content lies in the snapshot. */
+  readonly sourcePath: string
+  readonly target: { readonly kind: SourceKind, readonly path: string }
+}
+
+export interface ForgetAssignment extends Job {
+  readonly kind: 'forget'
+  readonly backupIds: readonly string[]
+}
+
+export interface RemoveVaultAssignment extends Job {
+  readonly kind: 'remove_vault'
+}
+
+export type Assignment = BackupAssignment | RestoreAssignment | ForgetAssignment | RemoveVaultAssignment
+
+export interface TaskWarning {
+  readonly path: string
+  readonly message: string
+}
+
+export interface BackupOutcome {
+  readonly kind: 'backup'
+  readonly snapshotId: string
+  readonly repositoryId: string
+  /** Absolute path of the repository. */
+  readonly repositoryUrl: string
+  /** The source's path in the snapshot. */
+  readonly sourcePath: string
+  /** Whether everything that was to be read was read. */
+  readonly whole: boolean
+  /** What was not: the first few paths, and how many there are. */
+  readonly missingPaths: readonly string[]
+  readonly missingCount: number
+  readonly contentBytes: number
+  /** Bytes that this backup added to the repository's packs. */
+  readonly storedBytes: number
+  /** For disks: whether a machine could start from it; undefined for directories. */
+  readonly bootable: boolean | undefined
+  readonly warnings: readonly TaskWarning[]
+  readonly warningCount: number
+}
+
+export interface RestoreOutcome {
+  readonly kind: 'restore'
+  /** Whether all content is in place; attributes may be missing and are warned of. */
+  readonly whole: boolean
+  readonly warnings: readonly TaskWarning[]
+  readonly warningCount: number
+}
+
+export interface ForgetOutcome {
+  readonly kind: 'forget'
+}
+
+export interface RemoveVaultOutcome {
+  readonly kind: 'remove_vault'
+}
+
+export type Outcome = BackupOutcome | RestoreOutcome | ForgetOutcome | RemoveVaultOutcome
+
+/** Why a job failed: a code that the server matches on, and words for the user. */
+export interface TaskFailure {
+  /** A code of the engine's failures, `source.forbidden` or `unknown`. */
+  readonly code: string
+  readonly message: string
+}
+
+export type ToAgent =
+  | { readonly type: 'settings', readonly settings: AgentSettings }
+  | { readonly type: 'assign', readonly assignments: readonly Assignment[] }
+  | { readonly type: 'wake' }
+  | { readonly type: 'stop' }
+
+/** How a job ended, or that it is to go on later. */
+export type JobEnd =
+  | { readonly type: 'done', readonly outcome: Outcome }
+  | { readonly type: 'failed', readonly failure: TaskFailure }
+  | { readonly type: 'parked' }
+
+export type FromAgent =
+  | { readonly type: 'alive' }
+  | { readonly type: 'lease', readonly places: number }
+  | { readonly type: 'progress', readonly jobId: string, readonly percent: number }
+  | {
+    readonly type: 'end'
+    readonly jobId: string
+    readonly end: JobEnd
+    /** Bytes that the vault's repository holds in packs after the job; undefined when they could not be counted. */
+    readonly usedBytes: number | undefined
+  }
+
+/** How often the agent says that it is alive, in milliseconds. */
+export const ALIVE_EVERY_MS = 5_000
+
+/** Warnings and paths that travel with an outcome; more are only counted. */
+export const WARNINGS_MAX = 20

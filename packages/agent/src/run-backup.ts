@@ -1,0 +1,118 @@
+/**
+ * Backs up one source into its vault. May run again after any death of this process: a whole
+ * snapshot that carries the backup's tag is the proof that an earlier attempt had committed, and is
+ * reported instead of made again.
+ */
+import * as fs from 'node:fs/promises'
+import { archiveImage, archiveTree, archiveWarnings, Failure, INCOMPLETE_TAG, type SnapshotId, type StoredSnapshot } from '@opencbr/engine'
+import { resolveAllowedPath } from './allowed-path.ts'
+import { isBootableDisk } from './boot-signature.ts'
+import { WARNINGS_MAX, type BackupAssignment, type BackupOutcome, type TaskWarning } from './protocol.ts'
+import { backupTag, checkpointTag, resourceTag } from './tags.ts'
+import { SourceForbidden } from './task-failure.ts'
+import { withVault, type WorkContext } from './vault-repository.ts'
+
+/** What an attempt made, this one or an earlier one. */
+interface Made {
+  readonly snapshotId: string
+  readonly whole: boolean
+  readonly missingPaths: readonly string[]
+  readonly missingCount: number
+  readonly contentBytes: number
+  readonly storedBytes: number
+  readonly warnings: readonly TaskWarning[]
+  readonly warningCount: number
+}
+
+export async function runBackup(
+  job: BackupAssignment, context: WorkContext, onProgress: (percent: number) => void,
+): Promise<BackupOutcome> {
+  const path = await resolveSource(job, context)
+  return withVault(job.vault, context, { exclusive: false, create: true }, async (repository, lock, signal) => {
+    const snapshots = await repository.listSnapshots({ onDamaged: () => undefined, signal })
+    const made = findEarlierAttempt(snapshots, job) ?? await archive()
+
+    async function archive(): Promise<Made> {
+      const result = await (job.source.kind === 'disk' ? archiveImage : archiveTree)(repository, lock, {
+        path,
+        hostname: context.settings.snapshotHostname,
+        tags: [backupTag(job.backupId), checkpointTag(job.checkpointId), resourceTag(job.resourceId)],
+        time: new Date(job.takenAtMs),
+        parent: job.incremental ? findParent(snapshots, job, path, context.settings.snapshotHostname) : undefined,
+        programVersion: context.settings.programVersion,
+        signal,
+        onProgress: ({ bytesDone, bytesTotal }) => {
+          const total = bytesTotal ?? job.expectedBytes
+          if (total > 0) onProgress((bytesDone / total) * 100)
+        },
+      })
+      const missing = result.warnings.filter((warning) => archiveWarnings[warning.code].loses)
+      return {
+        snapshotId: result.snapshotId,
+        whole: result.whole,
+        missingPaths: missing.slice(0, WARNINGS_MAX).map((warning) => warning.path),
+        missingCount: missing.length,
+        contentBytes: result.bytesProcessed,
+        storedBytes: result.bytesAddedPacked,
+        warnings: result.warnings.slice(0, WARNINGS_MAX).map((warning) => ({ path: warning.path, message: warning.message })),
+        warningCount: result.warningCount,
+      }
+    }
+
+    return {
+      kind: 'backup',
+      ...made,
+      repositoryId: repository.id,
+      repositoryUrl: repository.location,
+      sourcePath: path,
+      // The backup is made: a disk that cannot be looked at any more only leaves this unknown.
+      bootable: job.source.kind === 'disk' ? await isBootableDisk(path).catch(() => undefined) : undefined,
+    }
+  })
+}
+
+/** The roots may have become fewer, and links other ones, since the resource was declared. */
+async function resolveSource({ source }: BackupAssignment, { settings }: WorkContext): Promise<string> {
+  const resolved = await resolveAllowedPath(source.path, settings)
+  if (resolved !== undefined) return resolved
+  const inRoot = settings.allowedRoots.some((root) => source.path.startsWith(root.endsWith('/') ? root : `${root}/`))
+  if (inRoot && await isMissing(source.path)) throw new Failure('source.missing', { path: source.path })
+  throw new SourceForbidden(`The path ${source.path} does not lie inside a directory that this server may read.`)
+}
+
+async function isMissing(path: string): Promise<boolean> {
+  try {
+    await fs.stat(path)
+    return false
+  } catch (error) {
+    return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR')
+  }
+}
+
+function isWhole({ snapshot }: StoredSnapshot): boolean {
+  return snapshot.tags?.includes(INCOMPLETE_TAG) !== true
+}
+
+/** A snapshot is written after everything that it needs, so one that is there and whole is a backup. */
+function findEarlierAttempt(snapshots: readonly StoredSnapshot[], { backupId }: BackupAssignment): Made | undefined {
+  const earlier = snapshots.find((each) => each.snapshot.tags?.includes(backupTag(backupId)) === true && isWhole(each))
+  if (earlier === undefined) return undefined
+  return {
+    snapshotId: earlier.id,
+    whole: true,
+    missingPaths: [],
+    missingCount: 0,
+    contentBytes: earlier.snapshot.summary?.total_bytes_processed ?? 0,
+    storedBytes: earlier.snapshot.summary?.data_added_packed ?? 0,
+    warnings: [],
+    warningCount: 0,
+  }
+}
+
+/** The newest whole snapshot of the resource, which no run compares with another path's. */
+function findParent(
+  snapshots: readonly StoredSnapshot[], { resourceId }: BackupAssignment, path: string, hostname: string,
+): SnapshotId | undefined {
+  return snapshots.findLast((each) => each.snapshot.tags?.includes(resourceTag(resourceId)) === true && isWhole(each)
+    && each.snapshot.hostname === hostname && each.snapshot.paths.length === 1 && each.snapshot.paths[0] === path)?.id
+}

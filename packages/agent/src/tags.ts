@@ -1,0 +1,7 @@
+/**
+ * What says of a snapshot whose it is. Tags outlive every change that restic programs make to a
+ * snapshot, and the catalogue: it can be rebuilt from them.
+ */
+export const backupTag = (backupId: string): string => `opencbr:backup=${backupId}`
+export const checkpointTag = (checkpointId: string): string => `opencbr:checkpoint=${checkpointId}`
+export const resourceTag = (resourceId: string): string => `opencbr:resource=${resourceId}`

@@ -1,0 +1,120 @@
+/** A vault's repository: where it lies, how it comes to be, how it is opened and locked. */
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import * as fs from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Failure, initRepository, kdfForRandomPassword, openRepository, type Repository, type RepositoryLock } from '@opencbr/engine'
+import { localStorage } from '@opencbr/storage'
+import { isDeadPredecessor, lockHostname } from './lock-owner.ts'
+import type { AgentSettings, VaultAccess } from './protocol.ts'
+
+const LOCK_RETRY_MS = 500
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+const PROJECT_ID = /^[0-9a-f]{32}$/
+
+export interface WorkContext {
+  readonly settings: AgentSettings
+  /** Aborts when the work should be parked. */
+  readonly signal: AbortSignal
+}
+
+/** The one place where a vault's data lies. The ids are checked: they become part of a path that may be removed. */
+export function vaultDirectory(vault: Pick<VaultAccess, 'projectId' | 'vaultId' | 'storageDir'>): string {
+  assert(PROJECT_ID.test(vault.projectId) && UUID.test(vault.vaultId), 'a vault has ids of the known forms')
+  assert(vault.storageDir.startsWith('/'), 'vaults lie in an absolute directory')
+  return join(vault.storageDir, vault.projectId, vault.vaultId)
+}
+
+/** Whether there is anything of a repository in the vault's place. */
+export async function hasRepository(vault: VaultAccess): Promise<boolean> {
+  return isThere(join(vaultDirectory(vault), 'config'))
+}
+
+/**
+ * Opens the vault's repository and works on it under a restic lock, so that other restic programs
+ * and other services keep away from what they must not do meanwhile. The work gets a signal that
+ * also aborts when the lock is lost. With `create`, the first backup of a vault makes the repository.
+ */
+export async function withVault<Result>(
+  vault: VaultAccess, context: WorkContext, options: { exclusive: boolean, create: boolean },
+  work: (repository: Repository, lock: RepositoryLock, signal: AbortSignal) => Promise<Result>,
+): Promise<Result> {
+  if (options.create && !vault.repositoryExpected) await createRepository(vault)
+  await using repository = await openRepository(localStorage(vaultDirectory(vault)), { password: vault.password })
+  await using lock = await lockWithPatience(repository, context, options.exclusive)
+  try {
+    return await work(repository, lock, AbortSignal.any([context.signal, lock.lost]))
+  } catch (error) {
+    if (lock.lost.aborted && !context.signal.aborted) throw lock.lost.reason
+    throw error
+  }
+}
+
+/** Bytes of all packs that lie in the vault's place, needed or not. */
+export async function measureVault(vault: VaultAccess): Promise<number> {
+  let bytes = 0
+  for await (const { size } of localStorage(vaultDirectory(vault)).list('data/')) bytes += size
+  return bytes
+}
+
+const creations = new Map<string, Promise<void>>()
+
+/** Two backups that start at once in a new vault make its repository once. */
+async function createRepository(vault: VaultAccess): Promise<void> {
+  const directory = vaultDirectory(vault)
+  const creation = creations.get(directory) ?? createOnce(vault, directory).finally(() => creations.delete(directory))
+  creations.set(directory, creation)
+  await creation
+}
+
+/**
+ * A repository is a key and a config that belong together: a process that died between the two would
+ * leave a key that opens nothing. So both are made beside the place and put there by one renaming.
+ */
+async function createOnce(vault: VaultAccess, directory: string): Promise<void> {
+  if (await isThere(join(directory, 'config'))) return
+  const parent = dirname(directory)
+  await fs.mkdir(parent, { recursive: true, mode: 0o700 })
+  const leftover = `.${vault.vaultId}.new-`
+  for (const name of await fs.readdir(parent)) {
+    if (name.startsWith(leftover)) await fs.rm(join(parent, name), { recursive: true, force: true })
+  }
+  const beside = join(parent, leftover + randomBytes(6).toString('hex'))
+  await initRepository(localStorage(beside), { password: vault.password, kdf: kdfForRandomPassword })
+  await fs.rename(beside, directory)
+  const handle = await fs.open(parent, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+async function lockWithPatience(repository: Repository, { settings, signal }: WorkContext, exclusive: boolean): Promise<RepositoryLock> {
+  const { installation } = settings
+  const impatientAt = performance.now() + settings.lockPatienceMs
+  for (;;) {
+    try {
+      return await repository.lock({
+        exclusive,
+        hostname: lockHostname(installation),
+        ownerIsDead: (lock) => isDeadPredecessor(installation, lock.hostname),
+        signal,
+      })
+    } catch (error) {
+      if (!(error instanceof Failure) || error.code !== 'repository.locked' || performance.now() >= impatientAt) throw error
+    }
+    await sleep(LOCK_RETRY_MS, undefined, { signal })
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await fs.lstat(path)
+    return true
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR')) return false
+    throw error
+  }
+}
