@@ -4,6 +4,7 @@ export {
 } from './backup-store.ts'
 export { backupPageToWire, metadataToWire, shownBackupToWire } from './backup-wire.ts'
 export { listBackups } from './list-backups.ts'
+export { setProtectStatus } from './record-protect-status.ts'
 export { showBackup } from './show-backup.ts'
 export { showMetadata } from './show-metadata.ts'
 export { updateBackup } from './update-backup.ts'

@@ -31,15 +31,6 @@ export async function listResourcesToRun(tx: Transaction, projectId: ProjectId, 
     .execute()
 }
 
-export async function setProtectStatus(
-  tx: Transaction, projectId: ProjectId, vaultId: VaultId, resourceIds: readonly ResourceId[], status: ProtectStatus,
-): Promise<void> {
-  if (resourceIds.length === 0) return
-  await tx.updateTable('vault_resources').set({ protect_status: status })
-    .where('project_id', '=', projectId).where('vault_id', '=', vaultId).where('resource_id', 'in', resourceIds)
-    .execute()
-}
-
 /**
  * Brings a checkpoint in line with its backups, after one of them changed: its status follows them
  * while the run lasts, and it goes with the last of them.

@@ -1,14 +1,15 @@
 import type { CreateCheckpointBody } from '@opencbr/contract'
-import { insertBackups } from '../backups/index.ts'
+import { insertBackups, setProtectStatus } from '../backups/index.ts'
 import type { Transaction } from '../db/database.ts'
 import type { NewRow, Row } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
 import { Failure } from '../failures.ts'
-import { isUuid, newUuid, randomHex, type BackupId, type CheckpointId, type ProjectId, type ResourceId, type VaultId } from '../ids.ts'
+import { newUuid, randomHex, type BackupId, type CheckpointId, type ProjectId, type ResourceId, type VaultId } from '../ids.ts'
 import { insertJob } from '../jobs/index.ts'
 import { insertOperationLog } from '../operations/index.ts'
+import { parseUuid } from '../parse-id.ts'
 import { chooseResources, nameBackup, nameRun } from './checkpoint.ts'
-import { findVaultToRun, insertCheckpoint, listResourcesToRun, setProtectStatus } from './checkpoint-store.ts'
+import { findVaultToRun, insertCheckpoint, listResourcesToRun } from './checkpoint-store.ts'
 import type { CheckpointView } from './checkpoint-wire.ts'
 import { findCheckpointView } from './show-checkpoint.ts'
 
@@ -27,7 +28,7 @@ export async function createCheckpoint(
   caller: { projectId: ProjectId, requestId: string },
   order: Order,
 ): Promise<CheckpointView> {
-  const vaultId = readUuid<VaultId>('checkpoint.vault_id', order.vault_id)
+  const vaultId = parseUuid<VaultId>('checkpoint.vault_id', order.vault_id)
   const parameters = order.parameters ?? {}
   const named = readNamedResources(parameters)
   const view = await deps.db.transaction().execute(async (tx) => {
@@ -59,11 +60,11 @@ function readNamedResources(parameters: Parameters): Named {
   const named = new Map<ResourceId, { type: string | undefined, field: string }>()
   for (const [place, id] of (parameters.resources ?? []).entries()) {
     const field = `checkpoint.parameters.resources.${place}`
-    named.set(readUuid<ResourceId>(field, id), { type: undefined, field })
+    named.set(parseUuid<ResourceId>(field, id), { type: undefined, field })
   }
   for (const [place, detail] of (parameters.resource_details ?? []).entries()) {
     const field = `checkpoint.parameters.resource_details.${place}`
-    named.set(readUuid<ResourceId>(`${field}.id`, detail.id), { type: detail.type, field: `${field}.type` })
+    named.set(parseUuid<ResourceId>(`${field}.id`, detail.id), { type: detail.type, field: `${field}.type` })
   }
   return named.size === 0 ? undefined : named
 }
@@ -197,9 +198,4 @@ async function startTask(tx: Transaction, { vault, caller, now }: Run, backup: N
     payload: { resourceId: backup.resource_id, incremental: backup.incremental === 1 },
     createdAt: now,
   })
-}
-
-function readUuid<Id extends VaultId | ResourceId>(field: string, text: string): Id {
-  if (!isUuid(text)) throw new Failure('parameter.invalid', { field, reason: `${text} is not a UUID` })
-  return text.toLowerCase() as Id
 }

@@ -1,12 +1,12 @@
 import type { Reader } from '../db/database.ts'
 import { Failure } from '../failures.ts'
-import { isUuid, type CheckpointId, type ProjectId } from '../ids.ts'
+import type { CheckpointId, ProjectId } from '../ids.ts'
+import { parseUuid } from '../parse-id.ts'
 import { findCheckpoint, listCheckpointResources } from './checkpoint-store.ts'
 import type { CheckpointView } from './checkpoint-wire.ts'
 
 export async function showCheckpoint(reader: Reader, projectId: ProjectId, id: string): Promise<CheckpointView> {
-  if (!isUuid(id)) throw new Failure('parameter.invalid', { field: 'checkpoint_id', reason: `${id} is not a UUID` })
-  const view = await findCheckpointView(reader, projectId, id.toLowerCase() as CheckpointId)
+  const view = await findCheckpointView(reader, projectId, parseUuid<CheckpointId>('checkpoint_id', id))
   if (view === undefined) throw new Failure('checkpoint.not_found', { checkpointId: id })
   return view
 }
