@@ -107,12 +107,13 @@ export class BlobIndex {
     return this.#entriesOf(type, id).map((entry) => this.#locationOf(entry)).toArray()
   }
 
-  /** The packs with their blobs; a split pack comes once for each of its parts. */
+  /** The packs with their blobs, in the order of their offsets; a split pack comes once for each of its parts. */
   *packs(): Generator<IndexedPack & { readonly size: number }> {
     for (const { id, firstEntry, entryCount, size } of this.#packs) {
       const blobs: PackedBlob[] = []
       for (let entry = firstEntry; entry < firstEntry + entryCount; entry += 1) blobs.push(this.#blobOf(entry))
-      yield { id, blobs, size }
+      // Some writers list the blobs of a pack in another order than that in which they lie there.
+      yield { id, blobs: blobs.toSorted((a, b) => a.offset - b.offset), size }
     }
   }
 
