@@ -12,6 +12,7 @@ export const failures = {
   'repository.unsupported': { retry: 'never', text: 'The repository has a format that this version does not know.' },
   'repository.locked': { retry: 'later', text: 'Another process holds a lock on the repository.' },
   'repository.lock_lost': { retry: 'later', text: 'The lock on the repository was lost while work was going on; nothing was committed.' },
+  'repository.changed': { retry: 'later', text: 'The repository changed since this was planned, so nothing was done: plan again.' },
   'repository.damaged': { retry: 'after-repair', text: 'A file of the repository is damaged or missing: check the repository.' },
   'blob.missing': { retry: 'after-repair', text: 'The repository lacks data that a snapshot needs: check the repository.' },
   'blob.damaged': { retry: 'after-repair', text: 'Stored data is damaged: check the repository, and its storage.' },

@@ -75,7 +75,8 @@ export class BlobIndex {
   }
 
   addPack(pack: IndexedPack): void {
-    let blobs = pack.blobs
+    // Some writers list the blobs of a pack in another order than that in which they lie there.
+    let blobs = pack.blobs.toSorted((a, b) => a.offset - b.offset)
     const known = this.#packNumbers.has(pack.id)
     if (known) {
       blobs = blobs.filter((blob) => !this.#lies(blob, pack.id))
@@ -107,13 +108,17 @@ export class BlobIndex {
     return this.#entriesOf(type, id).map((entry) => this.#locationOf(entry)).toArray()
   }
 
+  /** The numbers of a blob's entries, counted from 0 through the blobs of `packs` as those come. */
+  entriesOf(type: BlobType, id: BlobId): number[] {
+    return this.#entriesOf(type, id).toArray()
+  }
+
   /** The packs with their blobs, in the order of their offsets; a split pack comes once for each of its parts. */
   *packs(): Generator<IndexedPack & { readonly size: number }> {
     for (const { id, firstEntry, entryCount, size } of this.#packs) {
       const blobs: PackedBlob[] = []
       for (let entry = firstEntry; entry < firstEntry + entryCount; entry += 1) blobs.push(this.#blobOf(entry))
-      // Some writers list the blobs of a pack in another order than that in which they lie there.
-      yield { id, blobs: blobs.toSorted((a, b) => a.offset - b.offset), size }
+      yield { id, blobs, size }
     }
   }
 

@@ -48,6 +48,8 @@ export interface LockOptions {
 
 export interface RepositoryLock extends AsyncDisposable {
   readonly exclusive: boolean
+  /** What the lock's file says; no other lock has it. */
+  readonly hostname: string
   /** Aborts, with a `repository.lock_lost` failure as reason, when somebody took the lock away. */
   readonly lost: AbortSignal
   /** Looks whether the lock is still there; throws `repository.lock_lost` otherwise. Call before every commit. */
@@ -227,6 +229,7 @@ export async function acquireLock(files: SealedFiles, options: LockOptions): Pro
 
   return {
     exclusive,
+    hostname: identity.hostname,
     lost: lostController.signal,
     refresh: () => inTurn(rewrite),
 

@@ -21,6 +21,7 @@ import { createPackWriter } from './pack-writer.ts'
 import type { PackWriter } from './pack-writer.ts'
 import type { Repository, StoredSnapshot } from './repository.ts'
 import { createSealedFiles } from './sealed-files.ts'
+import { createStoredFiles } from './stored-files.ts'
 import type { BlobId, PackId, SnapshotId } from './types.ts'
 
 export interface OpenOptions {
@@ -129,6 +130,8 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
     version,
     chunkerPolynomial,
     location: storage.location,
+
+    storedFiles: createStoredFiles(guarded, sealer, files),
 
     lock: (lockOptions) => acquireLock(files, { now, ...lockOptions }),
     listLocks: () => listLocks(files),

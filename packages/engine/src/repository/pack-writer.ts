@@ -26,7 +26,7 @@ import type { BlobId, BlobType, PackId } from './types.ts'
 export const PACK_BYTES = 16 * 1024 * 1024
 const UPLOADS_MAX = 3
 /** Index files are closed at this size, and after this time even when smaller. */
-const INDEX_BLOBS_MAX = 50_000
+export const INDEX_BLOBS_MAX = 50_000
 const INDEX_AGE_MS_MAX = 10 * 60_000
 
 interface OpenPack {
@@ -48,6 +48,29 @@ export interface PackWriter {
   throwIfFailed(): void
   /** Waits for what is being written; open packs are dropped. */
   close(): Promise<void>
+}
+
+/**
+ * What a pack ends with. Seals the header and reads it back: a pack whose header lies is lost in the
+ * first index rebuild. Throws `host.unsound` then.
+ */
+export function sealHeader(sealer: Sealer, blobs: readonly PackedBlob[]): Uint8Array[] {
+  const envelope = sealer.seal(encodePackHeader(blobs))
+  const reread = sealer.open(envelope)
+  const found = reread === undefined ? undefined : decodePackHeader(reread)
+  const agrees =
+    found?.length === blobs.length &&
+    found.every(({ type, id, offset, length, plainLength, compressed }, i) => {
+      const meant = blobs[i]
+      return (
+        meant?.id === id && meant.type === type && meant.offset === offset && meant.length === length &&
+        meant.plainLength === plainLength && meant.compressed === compressed
+      )
+    })
+  if (!agrees) throw new Failure('host.unsound', { kind: 'pack header' })
+  const trailer = Buffer.alloc(4)
+  trailer.writeUInt32LE(envelope.length)
+  return [envelope, trailer]
 }
 
 export function createPackWriter(
@@ -77,29 +100,8 @@ export function createPackWriter(
     await files.save('index', encodeIndex(packs))
   }
 
-  /** Seals the header and reads it back: a pack whose header lies is lost in the first index rebuild. */
-  function closePack(pack: OpenPack): void {
-    const header = encodePackHeader(pack.blobs)
-    const envelope = sealer.seal(header)
-    const reread = sealer.open(envelope)
-    const blobs = reread === undefined ? undefined : decodePackHeader(reread)
-    const agrees =
-      blobs?.length === pack.blobs.length &&
-      blobs.every(({ type, id, offset, length, plainLength, compressed }, i) => {
-        const meant = pack.blobs[i]
-        return (
-          meant?.id === id && meant.type === type && meant.offset === offset && meant.length === length &&
-          meant.plainLength === plainLength && meant.compressed === compressed
-        )
-      })
-    if (!agrees) throw new Failure('host.unsound', { kind: 'pack header' })
-    const trailer = Buffer.alloc(4)
-    trailer.writeUInt32LE(envelope.length)
-    pack.parts.push(envelope, trailer)
-  }
-
   async function upload(pack: OpenPack): Promise<void> {
-    closePack(pack)
+    pack.parts.push(...sealHeader(sealer, pack.blobs))
     const id = idOf<PackId>(...pack.parts)
     await putNamedByContent(storage, keyOf('data', id), pack.parts)
     const indexed = { id, blobs: pack.blobs }

@@ -4,6 +4,7 @@ import type { Snapshot } from '../format/snapshot.ts'
 import type { Chunker } from '../chunker/chunker.ts'
 import type { Failure } from '../failure.ts'
 import type { LockOptions, RepositoryLock } from './lock.ts'
+import type { StoredFiles } from './stored-files.ts'
 import type { BlobId, BlobLocation, BlobReader, BlobType, BlobWriter, PackId, SnapshotId } from './types.ts'
 
 export interface StoredSnapshot {
@@ -95,4 +96,6 @@ export interface Repository extends BlobWriter, BlobReader, AsyncDisposable {
   /** Removes snapshots, one by one; missing ones are fine. Their data stays until it is pruned. */
   forgetSnapshots(ids: readonly SnapshotId[], lock: RepositoryLock, signal?: AbortSignal): Promise<void>
   stats(): Promise<RepositoryStats>
+  /** The packs and index files one by one, for those who rearrange them. */
+  readonly storedFiles: StoredFiles
 }

@@ -12,6 +12,7 @@ type Id<Noun extends string> = string & { readonly [idOf]: Noun }
 export type BlobId = Id<'blob'>
 export type PackId = Id<'pack'>
 export type SnapshotId = Id<'snapshot'>
+export type IndexFileId = Id<'index file'>
 
 export type BlobType = 'data' | 'tree'
 

@@ -1,0 +1,106 @@
+/**
+ * The files of a repository as files, for those who rearrange what lies in it. Everything here goes
+ * past the index in memory: whoever changes something loads the index anew afterwards. Who removes
+ * must hold an exclusive lock, and it is looked for again and again while files are removed.
+ */
+import assert from 'node:assert/strict'
+import type { Storage } from '@opencbr/storage'
+import type { Sealer } from '../crypto/envelope.ts'
+import { idOf } from '../crypto/ids.ts'
+import { Failure, throwIfCancelled } from '../failure.ts'
+import { decodeIndex, encodeIndex } from '../format/index-file.ts'
+import type { IndexedPack } from '../format/index-file.ts'
+import type { PackedBlob } from '../format/pack-header.ts'
+import { putNamedByContent } from './guarded-storage.ts'
+import { keyOf } from './layout.ts'
+import type { FileKind } from './layout.ts'
+import type { RepositoryLock } from './lock.ts'
+import { sealHeader } from './pack-writer.ts'
+import type { SealedFiles } from './sealed-files.ts'
+import type { IndexFileId, PackId, SnapshotId } from './types.ts'
+
+/** A blob as it lies in some pack, to be put into another one; an envelope is the same everywhere. */
+export interface StoredBlob extends Omit<PackedBlob, 'offset' | 'length'> {
+  readonly stored: Uint8Array
+}
+
+export interface SavedPack extends IndexedPack {
+  /** Bytes. */
+  readonly size: number
+}
+
+export interface RemoveOptions {
+  readonly signal?: AbortSignal | undefined
+  /** Told of every file that is gone. */
+  readonly onRemoved?: (() => void) | undefined
+}
+
+export interface StoredFiles {
+  /** Only the names of the snapshots; what a listing does not show may still exist. */
+  listSnapshotIds(signal?: AbortSignal): Promise<SnapshotId[]>
+  /** What a listing does not show may still exist. */
+  listIndexFiles(signal?: AbortSignal): Promise<IndexFileId[]>
+  /** The packs that an index file names. Throws `repository.damaged` or `storage.not_found`. */
+  readIndexFile(id: IndexFileId, signal?: AbortSignal): Promise<readonly IndexedPack[]>
+  /** Stores an index file that names these packs, each with all of its blobs. */
+  saveIndexFile(packs: readonly IndexedPack[], signal?: AbortSignal): Promise<IndexFileId>
+  /** Stores a pack of blobs that are sealed already. No index names it yet. */
+  savePack(blobs: readonly StoredBlob[], signal?: AbortSignal): Promise<SavedPack>
+  /** Missing ones are fine. Throws `repository.lock_lost`. */
+  removeIndexFiles(ids: readonly IndexFileId[], lock: RepositoryLock, options?: RemoveOptions): Promise<void>
+  /** Missing ones are fine. Throws `repository.lock_lost`. */
+  removePacks(ids: readonly PackId[], lock: RepositoryLock, options?: RemoveOptions): Promise<void>
+}
+
+const REMOVALS_AT_ONCE = 4
+/** So many files are removed before somebody looks again whether the lock is still there. */
+const REMOVALS_PER_LOOK = 64
+
+export function createStoredFiles(storage: Storage, sealer: Sealer, files: SealedFiles): StoredFiles {
+  async function remove(kind: FileKind, ids: readonly string[], lock: RepositoryLock, options: RemoveOptions = {}): Promise<void> {
+    assert(lock.exclusive, 'removing needs an exclusive lock')
+    const signal = options.signal === undefined ? lock.lost : AbortSignal.any([options.signal, lock.lost])
+    for (let at = 0; at < ids.length; at += REMOVALS_PER_LOOK) {
+      throwIfCancelled(options.signal)
+      await lock.assertHeld()
+      const inGroup = ids.slice(at, at + REMOVALS_PER_LOOK).values()
+      const outcomes = await Promise.allSettled(Array.from({ length: REMOVALS_AT_ONCE }, async () => {
+        for (const id of inGroup) {
+          await storage.delete(keyOf(kind, id), { signal })
+          options.onRemoved?.()
+        }
+      }))
+      // All have ended before the first error is thrown, so that nothing is removed after it.
+      for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
+    }
+  }
+
+  return {
+    listSnapshotIds: async (signal) => (await files.list<SnapshotId>('snapshots', signal)).map(({ id }) => id),
+    listIndexFiles: async (signal) => (await files.list<IndexFileId>('index', signal)).map(({ id }) => id),
+
+    async readIndexFile(id, signal) {
+      const packs = decodeIndex(await files.load('index', id, signal))
+      if (packs === undefined) throw new Failure('repository.damaged', { key: keyOf('index', id), reason: 'unknown form' })
+      return packs
+    },
+
+    saveIndexFile: (packs, signal) => files.save<IndexFileId>('index', encodeIndex(packs), signal),
+
+    async savePack(blobs, signal) {
+      let offset = 0
+      const packed = blobs.map(({ type, id, plainLength, compressed, stored }) => {
+        const blob = { type, id, offset, length: stored.length, plainLength, compressed }
+        offset += stored.length
+        return blob
+      })
+      const parts = [...blobs.map(({ stored }) => stored), ...sealHeader(sealer, packed)]
+      const id = idOf<PackId>(...parts)
+      await putNamedByContent(storage, keyOf('data', id), parts, signal)
+      return { id, blobs: packed, size: parts.reduce((bytes, part) => bytes + part.length, 0) }
+    },
+
+    removeIndexFiles: (ids, lock, options) => remove('index', ids, lock, options),
+    removePacks: (ids, lock, options) => remove('data', ids, lock, options),
+  }
+}
