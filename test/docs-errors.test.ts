@@ -6,8 +6,8 @@ import { test } from 'node:test'
 import { errorCodes, type ErrorCodeDigits } from '@opencbr/contract'
 import { failures } from '@opencbr/server'
 
-/** Names every fact that a text asks for by itself: `Invalid <field> provided`. */
-const namedFacts = new Proxy<Record<string, string>>({}, { get: (_target, name) => `<${String(name)}>` })
+/** Names every fact that a text asks for by itself: `Invalid {field} provided`. */
+const namedFacts = new Proxy<Record<string, string>>({}, { get: (_target, name) => `{${String(name)}}` })
 
 const entries = Object.entries(failures)
 

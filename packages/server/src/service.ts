@@ -13,6 +13,7 @@ import { identityRoutes } from './http/routes/identity-routes.ts'
 import { operationLogRoutes } from './http/routes/operation-log-routes.ts'
 import { resourceRoutes } from './http/routes/resource-routes.ts'
 import { serviceRoutes } from './http/routes/service-routes.ts'
+import { vaultRoutes } from './http/routes/vault-routes.ts'
 import { authenticate, makeBootstrapUser, updateBootstrapEndpoint } from './identity/index.ts'
 import { openSecrets } from './secrets.ts'
 
@@ -35,6 +36,7 @@ export function allRoutes(deps: Deps): Route[] {
     ...serviceRoutes(deps),
     ...identityRoutes(deps),
     ...resourceRoutes(deps),
+    ...vaultRoutes(deps),
     ...backupRoutes(deps),
     ...checkpointRoutes(deps),
     ...operationLogRoutes(deps),
