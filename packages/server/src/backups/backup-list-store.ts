@@ -81,13 +81,20 @@ export async function listVisibleBackups(
   return rows.execute()
 }
 
-/** How many there are on all pages together. */
-export async function countVisibleBackups(db: Reader, projectId: ProjectId, filter: BackupFilter): Promise<number> {
-  const counts: { rows: number | string | bigint }[] = []
-  const all = backup.fn.countAll().as('rows')
-  if (filter.ownership !== 'received') counts.push(await ownBackups(db, projectId, filter, []).select(all).executeTakeFirstOrThrow())
-  if (filter.ownership !== 'own') counts.push(await receivedBackups(db, projectId, filter, []).select(all).executeTakeFirstOrThrow())
-  return counts.reduce((sum, count) => sum + Number(count.rows), 0)
+export async function countOwnBackups(db: Reader, projectId: ProjectId, filter: BackupFilter): Promise<number> {
+  const { rows } = await ownBackups(db, projectId, filter, []).select(backup.fn.countAll().as('rows')).executeTakeFirstOrThrow()
+  return Number(rows)
+}
+
+export async function countReceivedBackups(db: Reader, projectId: ProjectId, filter: BackupFilter): Promise<number> {
+  const { rows } = await receivedBackups(db, projectId, filter, []).select(share.fn.countAll().as('rows')).executeTakeFirstOrThrow()
+  return Number(rows)
+}
+
+/** Changes with every change to the project's own backups. */
+export async function findBackupRevision(db: Reader, projectId: ProjectId): Promise<number> {
+  const found = await db.selectFrom('backup_revisions').select('revision').where('project_id', '=', projectId).executeTakeFirst()
+  return Number(found?.revision ?? 0)
 }
 
 /** A single backup that the project sees; a share of a backup shows its children too. */
@@ -169,13 +176,14 @@ function keyOf(key: SortKey): RawBuilder<string | number> {
 }
 
 /**
- * True for rows that stand behind the given values. With one direction throughout, it is a comparison of
- * rows, with which an index is entered at the very place. Else the keys are compared one by one.
+ * True for rows that stand behind the given values. Columns with one direction throughout are compared
+ * as one row, with which an index is entered at the very place. Else, as where a key is an expression,
+ * they are compared one by one.
  */
 function isAfter(order: readonly SortTerm[], values: readonly (string | number)[]): Expression<SqlBool> {
   const [first] = order
   if (first === undefined) throw new RangeError('an order has at least one key')
-  if (order.every(({ direction }) => direction === first.direction)) {
+  if (order.every(({ key, direction }) => direction === first.direction && key !== 'protected_at')) {
     return sql<SqlBool>`(${sql.join(order.map(({ key }) => keyOf(key)))}) ${beyond(first)} (${sql.join(values)})`
   }
   const alternatives = order.map((term, index) => {

@@ -1,3 +1,4 @@
+export { openBackupCounter, type CountBackups } from './backup-counter.ts'
 export {
   changeBackup, deleteBackupRows, findBackup, insertBackups, listBackupsOfCheckpoint, listBackupsOfVault,
   listChildren,

@@ -4,9 +4,9 @@ import type { Row } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
 import { Failure } from '../failures.ts'
 import type { BackupId, CheckpointId, ProjectId, ResourceId, VaultId } from '../ids.ts'
+import type { CountBackups } from './backup-counter.ts'
 import {
-  countVisibleBackups, findVisibleBackup, listVisibleBackups, placeInOrder,
-  type BackupFilter, type Ownership, type PageStart, type VisibleBackup,
+  findVisibleBackup, listVisibleBackups, placeInOrder, type BackupFilter, type Ownership, type PageStart, type VisibleBackup,
 } from './backup-list-store.ts'
 import { parseOrder, type SortTerm } from './backup-order.ts'
 import { listReplicationRecords } from './backup-store.ts'
@@ -34,7 +34,7 @@ export interface BackupPage {
  * is not visible, because it is unknown, gone or somebody else's, gives an empty page.
  */
 export async function listBackups(
-  { db }: Pick<Deps, 'db'>, projectId: ProjectId, query: ListBackupsQuery,
+  { db }: Pick<Deps, 'db'>, countBackups: CountBackups, projectId: ProjectId, query: ListBackupsQuery,
 ): Promise<BackupPage> {
   const filter = parseFilter(query)
   const order = parseOrder(query.sort)
@@ -44,7 +44,7 @@ export async function listBackups(
   const backups = start === undefined ? [] : await listVisibleBackups(db, projectId, filter, order, start, limit)
   // A page that is not full is the last one, and tells how many there are.
   const isLast = start !== undefined && 'offset' in start && backups.length < limit && (backups.length > 0 || offset === 0)
-  const count = isLast ? offset + backups.length : await countVisibleBackups(db, projectId, filter)
+  const count = isLast ? offset + backups.length : await countBackups(db, projectId, filter)
   const replicationRecords = query.show_replication === true ? await listReplicationRecords(db, projectId, backups.map(({ id }) => id)) : []
   return { backups, replicationRecords, count, limit, offset }
 }

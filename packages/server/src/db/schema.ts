@@ -197,6 +197,12 @@ export interface BackupTable {
   version: number
 }
 
+/** How often a project's backups were added, changed or removed: kept by triggers. */
+export interface BackupRevisionTable {
+  project_id: ProjectId
+  revision: number
+}
+
 export type MemberStatus = 'pending' | 'accepted' | 'rejected'
 
 /** A share: one backup offered to one other project. */
@@ -300,6 +306,7 @@ export interface Schema {
   vault_tags: VaultTagTable
   checkpoints: CheckpointTable
   backups: BackupTable
+  backup_revisions: BackupRevisionTable
   backup_members: BackupMemberTable
   replication_records: ReplicationRecordTable
   operation_logs: OperationLogTable

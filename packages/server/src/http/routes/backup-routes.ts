@@ -2,12 +2,13 @@ import {
   BackupMetadata, BackupParams, BackupResponse, ListBackupsQuery, ListBackupsResponse, UpdateBackupRequest,
 } from '@opencbr/contract'
 import {
-  backupPageToWire, listBackups, metadataToWire, showBackup, showMetadata, shownBackupToWire, updateBackup,
+  backupPageToWire, listBackups, metadataToWire, openBackupCounter, showBackup, showMetadata, shownBackupToWire, updateBackup,
 } from '../../backups/index.ts'
 import type { Deps } from '../../deps.ts'
 import { ok, projectOf, route, type Route } from '../route.ts'
 
 export function backupRoutes(deps: Deps): Route[] {
+  const countBackups = openBackupCounter()
   return [
     route({
       operationId: 'listBackups',
@@ -16,7 +17,7 @@ export function backupRoutes(deps: Deps): Route[] {
       access: { kind: 'project', action: 'cbr:backups:list' },
       summary: 'List backups',
       schemas: { query: ListBackupsQuery, response: { 200: ListBackupsResponse } },
-      handle: async (call) => ok(backupPageToWire(await listBackups(deps, projectOf(call).id, call.query))),
+      handle: async (call) => ok(backupPageToWire(await listBackups(deps, countBackups, projectOf(call).id, call.query))),
     }),
     route({
       operationId: 'showBackup',
