@@ -4,13 +4,14 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { systemClock } from '../clock.ts'
 import { databasePath, type ServerConfig } from '../config.ts'
-import { openDataDirectory } from '../data-directory.ts'
-import { openDatabase, type Database } from '../db/database.ts'
+import { openDataDirectory, StartRefusal, type DataDirectory } from '../data-directory.ts'
+import { openDatabase, type Database, type Transaction } from '../db/database.ts'
 import type { Deps } from '../deps.ts'
 import type { DomainId, ProjectId, VaultId } from '../ids.ts'
 import { makeBootstrapUser } from '../identity/index.ts'
 import { openSecrets } from '../secrets.ts'
-import { openBatchInsert, type BatchInsert } from './batch-insert.ts'
+import { openBatchInsert } from './batch-insert.ts'
+import { loadWithoutBackupIndexes } from './bulk-load.ts'
 import { chooseEpoch, makeRuns, makeTenant, vaultResourceRows, type CatalogueRows, type CatalogueSize } from './catalogue-rows.ts'
 import { openRandom } from './random.ts'
 
@@ -53,29 +54,34 @@ const SHARED_OUT = 0.03
 const PARTNER_PART = 20
 const SHARED_IN = 0.5
 
-/** Fills a data directory, whether a server is running on it or not; makes it as a first start does if it is new. */
+/**
+ * Fills a data directory; makes it as a first start does if it is new. When no server is running, all is
+ * written at once, which is fast; beside a running server, in steps.
+ */
 export async function populateDirectory(config: ServerConfig, options: PopulateOptions): Promise<Populated> {
-  if (!existsSync(databasePath(config))) await makeDirectory(config)
-  const secrets = openSecrets(await readFile(join(config.dataDir, 'master.key')))
-  const db = await openDatabase(databasePath(config))
+  const directory = await takeDirectory(config)
   try {
-    return await populate({ db, secrets }, options)
-  } finally {
-    await db.destroy()
-  }
-}
-
-async function makeDirectory(config: ServerConfig): Promise<void> {
-  const directory = await openDataDirectory(config)
-  try {
+    const secrets = openSecrets(await readFile(join(config.dataDir, 'master.key')))
     const db = await openDatabase(databasePath(config))
     try {
-      await makeBootstrapUser({ db, config, clock: systemClock(), secrets: openSecrets(directory.masterKey) })
+      if (directory === undefined) return await populate({ db, secrets }, options)
+      await makeBootstrapUser({ db, config, secrets, clock: systemClock() })
+      return await writeCatalogue({ db, secrets }, options, 'at-once')
     } finally {
       await db.destroy()
     }
   } finally {
-    directory.release()
+    directory?.release()
+  }
+}
+
+/** Undefined when a server is using the directory. */
+async function takeDirectory(config: ServerConfig): Promise<DataDirectory | undefined> {
+  try {
+    return await openDataDirectory(config)
+  } catch (error) {
+    if (error instanceof StartRefusal && existsSync(databasePath(config))) return undefined
+    throw error
   }
 }
 
@@ -83,7 +89,13 @@ async function makeDirectory(config: ServerConfig): Promise<void> {
  * Fills a catalogue that has a project. Writes in many transactions, so that a running server waits
  * for none of them long; a run that was killed leaves what it had written.
  */
-export async function populate({ db, secrets }: Pick<Deps, 'db' | 'secrets'>, options: PopulateOptions): Promise<Populated> {
+export async function populate(deps: Pick<Deps, 'db' | 'secrets'>, options: PopulateOptions): Promise<Populated> {
+  return writeCatalogue(deps, options, 'in-steps')
+}
+
+async function writeCatalogue(
+  { db, secrets }: Pick<Deps, 'db' | 'secrets'>, options: PopulateOptions, pace: 'at-once' | 'in-steps',
+): Promise<Populated> {
   const size = chooseSize(options)
   const random = openRandom(options.seed ?? 1)
   const projectId = options.projectId ?? await findFirstProject(db)
@@ -105,41 +117,42 @@ export async function populate({ db, secrets }: Pick<Deps, 'db' | 'secrets'>, op
 
   const insert = openBatchInsert()
   const domainId = random.hex(32) as DomainId
-  await db.transaction().execute(async (tx) => {
+  const vaults = [...own.vaults, ...partner.vaults]
+  const written = { vaults: vaults.length, backups: 0, backupMembers: 0, replicationRecords: 0 }
+  function* makeAllRuns(): Generator<CatalogueRows> {
+    yield* makeRuns(random, own, size.backups, epoch, { receivers: [partner, stranger], probability: SHARED_OUT })
+    yield* makeRuns(random, partner, partnerSize.backups, epoch, { receivers: [own, stranger], probability: SHARED_IN })
+  }
+  async function insertFrame(tx: Transaction): Promise<void> {
     await insert(tx, 'domains', [{ id: domainId, name: `populated-${random.hex(8)}` }])
     await insert(tx, 'projects', [
       { id: partnerProjectId, domain_id: domainId, name: 'partner' },
       { id: strangerProjectId, domain_id: domainId, name: 'stranger' },
     ])
-    const vaults = [...own.vaults, ...partner.vaults]
     await insert(tx, 'vaults', vaults.map((vault) => vault.row))
     await insert(tx, 'vault_resources', vaults.flatMap(vaultResourceRows))
-  })
-  const written = { vaults: own.vaults.length + partner.vaults.length, backups: 0, backupMembers: 0, replicationRecords: 0 }
-  const runs = [
-    makeRuns(random, own, size.backups, epoch, { receivers: [partner, stranger], probability: SHARED_OUT }),
-    makeRuns(random, partner, partnerSize.backups, epoch, { receivers: [own, stranger], probability: SHARED_IN }),
-  ]
-  for (const batches of runs) {
-    for (const rows of batches) {
-      await insertRuns(db, insert, rows)
-      written.backups += rows.backups.length
-      written.backupMembers += rows.members.length
-      written.replicationRecords += rows.replicationRecords.length
-    }
   }
-  return { projectId, partnerProjectId, rows: written }
-}
-
-async function insertRuns(
-  db: Database, insert: BatchInsert, rows: CatalogueRows,
-): Promise<void> {
-  await db.transaction().execute(async (tx) => {
+  async function insertRuns(tx: Transaction, rows: CatalogueRows): Promise<void> {
     await insert(tx, 'checkpoints', rows.checkpoints)
     await insert(tx, 'backups', rows.backups)
     await insert(tx, 'backup_members', rows.members)
     await insert(tx, 'replication_records', rows.replicationRecords)
-  })
+    written.backups += rows.backups.length
+    written.backupMembers += rows.members.length
+    written.replicationRecords += rows.replicationRecords.length
+  }
+  if (pace === 'at-once') {
+    await db.transaction().execute(async (tx) => {
+      await insertFrame(tx)
+      await loadWithoutBackupIndexes(tx, async () => {
+        for (const rows of makeAllRuns()) await insertRuns(tx, rows)
+      })
+    })
+  } else {
+    await db.transaction().execute(insertFrame)
+    for (const rows of makeAllRuns()) await db.transaction().execute((tx) => insertRuns(tx, rows))
+  }
+  return { projectId, partnerProjectId, rows: written }
 }
 
 function chooseSize({ backups, vaults, resources }: PopulateOptions): CatalogueSize {

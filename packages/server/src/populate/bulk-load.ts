@@ -1,0 +1,23 @@
+import { sql } from 'kysely'
+import type { Transaction } from '../db/database.ts'
+
+/**
+ * Takes the indexes of the backups away while `load` runs, and makes them anew from the finished table, which is
+ * several times faster than keeping them up to date row by row. Whoever reads meanwhile sees the state
+ * before, indexes included; but nobody else can write. SQLite only.
+ */
+export async function loadWithoutBackupIndexes(tx: Transaction, load: () => Promise<void>): Promise<void> {
+  const { rows: indexes } = await sql<{ name: string, sql: string }>`
+    select name, sql from sqlite_schema where type = 'index' and tbl_name = 'backups' and sql is not null`.execute(tx)
+  // Dropping an index takes away what the planner was told about it.
+  const { rows: statistics } = await sql<{ idx: string | null, stat: string }>`
+    select idx, stat from sqlite_stat1 where tbl = 'backups'`.execute(tx)
+  for (const { name } of indexes) await tx.schema.dropIndex(name).execute()
+  await load()
+  for (const index of indexes) await sql.raw(index.sql).execute(tx)
+  await sql`delete from sqlite_stat1 where tbl = 'backups'`.execute(tx)
+  for (const { idx, stat } of statistics) {
+    await sql`insert into sqlite_stat1 (tbl, idx, stat) values ('backups', ${idx}, ${stat})`.execute(tx)
+  }
+  await sql`analyze sqlite_schema`.execute(tx)
+}
