@@ -58,7 +58,7 @@ export async function fetchBlobs(
       const bytes = bytesHeldBy(read)
       await options.budget.take(bytes)
       try {
-        await fetchRange(source, type, read, receiver)
+        await fetchRange(source, type, read, receiver, options.signal)
       } catch (error) {
         stop.abort()
         throw error
@@ -79,7 +79,9 @@ function bytesHeldBy(read: PlannedRead): number {
   return read.blobs.reduce((bytes, { location }) => bytes + location.plainLength, read.length)
 }
 
-async function fetchRange(source: BlobSource, type: BlobType, read: PlannedRead, receiver: BlobReceiver): Promise<void> {
+async function fetchRange(
+  source: BlobSource, type: BlobType, read: PlannedRead, receiver: BlobReceiver, signal: AbortSignal | undefined,
+): Promise<void> {
   let stored: Uint8Array | undefined
   try {
     stored = await source.readPack(read.packId, read.offset, read.length)
@@ -91,6 +93,7 @@ async function fetchRange(source: BlobSource, type: BlobType, read: PlannedRead,
       const start = location.offset - read.offset
       const own = stored?.subarray(start, start + location.length)
       const blob = await openAnywhere(source, type, id, location, own)
+      throwIfCancelled(signal)
       if (blob instanceof Failure) receiver.onDamage(id, blob)
       else await receiver.onBlob(id, blob)
     }),
