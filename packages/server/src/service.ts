@@ -1,5 +1,6 @@
 /** Puts the service together: data directory, catalogue, identity, routes, listener. */
 import type { FastifyInstance } from 'fastify'
+import { openAgentHost, type AgentHostOptions } from './agent-host/index.ts'
 import { systemClock, type Clock } from './clock.ts'
 import { databasePath, type ServerConfig } from './config.ts'
 import { openDataDirectory, StartRefusal } from './data-directory.ts'
@@ -28,6 +29,7 @@ export interface Service extends AsyncDisposable {
 
 export interface ServiceOverrides {
   readonly clock?: Clock
+  readonly agent?: AgentHostOptions
 }
 
 /** Every operation that the server answers. */
@@ -68,7 +70,7 @@ async function assemble(
     clock: overrides.clock ?? systemClock(),
     config,
     secrets: openSecrets(masterKey),
-    wakeAgents() {},
+    wakeAgents: () => agents.wake(),
   }
   await makeBootstrapUser(deps)
   const app = createApp({
@@ -76,6 +78,7 @@ async function assemble(
     authenticate: (request) => authenticate(deps, request),
     logLevel: config.logLevel,
   })
+  const agents = await openAgentHost(deps, overrides.agent)
   async function listen(): Promise<{ url: string }> {
     const { host, port } = config.listen
     try {
@@ -89,7 +92,7 @@ async function assemble(
   }
   let closing: Promise<void> | undefined
   async function closeOnce(): Promise<void> {
-    await app.close()
+    await Promise.all([app.close(), agents.close()])
     await db.destroy()
     release()
   }

@@ -1,7 +1,7 @@
 export { listOperationLogs } from './list-operation-logs.ts'
 export {
   operationRequestId, type FinalOperationStatus, type NewOperationLog, type OperationError, type OperationParts,
-  type OperationVault,
+  type OperationPartsChange, type OperationVault,
 } from './operation-log.ts'
 export {
   advanceOperation, describeOperation, findOperationLog, finishOperation, insertOperationLog,

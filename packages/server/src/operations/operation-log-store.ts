@@ -13,7 +13,7 @@ import type { Row, Schema } from '../db/schema.ts'
 import { newUuid, type OperationLogId, type ProjectId } from '../ids.ts'
 import {
   operationRequestId, type FinalOperationStatus, type NewOperationLog, type OperationError,
-  type OperationLogFilter, type OperationLogPage, type OperationParts,
+  type OperationLogFilter, type OperationLogPage, type OperationParts, type OperationPartsChange,
 } from './operation-log.ts'
 
 export async function insertOperationLog(tx: Transaction, log: NewOperationLog): Promise<OperationLogId> {
@@ -71,7 +71,7 @@ export async function advanceOperation(tx: Transaction, id: OperationLogId, perc
 /** Ends a task once: a task that has ended already is left as it is. */
 export async function finishOperation(
   tx: Transaction, id: OperationLogId,
-  end: { status: FinalOperationStatus, now: Micros, error?: OperationError | undefined, parts?: OperationParts | undefined },
+  end: { status: FinalOperationStatus, now: Micros, error?: OperationError | undefined, parts?: OperationPartsChange | undefined },
 ): Promise<void> {
   const row = await tx.selectFrom('operation_logs').select(['started_at', 'progress', 'extra_info', 'status'])
     .where('id', '=', id).executeTakeFirst()
@@ -92,7 +92,7 @@ export async function finishOperation(
 }
 
 /** Adds to what a running task tells about itself. */
-export async function describeOperation(tx: Transaction, id: OperationLogId, parts: OperationParts, now: Micros): Promise<void> {
+export async function describeOperation(tx: Transaction, id: OperationLogId, parts: OperationPartsChange, now: Micros): Promise<void> {
   const row = await tx.selectFrom('operation_logs').select('extra_info').where('id', '=', id).executeTakeFirst()
   if (row === undefined) return
   await tx.updateTable('operation_logs')
@@ -106,7 +106,7 @@ export function parseOperationParts(json: string): OperationParts {
 }
 
 /** Each part's members are added to what is known, so that an end need not repeat the beginning. */
-function mergeParts(known: OperationParts, added: OperationParts | undefined): OperationParts {
+function mergeParts(known: OperationParts, added: OperationPartsChange | undefined): OperationParts {
   if (added === undefined) return known
   const merged: Record<string, unknown> = { ...known }
   for (const [name, part] of Object.entries(added)) {

@@ -6,6 +6,9 @@ import type { BackupId, CheckpointId, OperationLogId, ProjectId, ResourceId, Vau
 /** The parts of `extra_info` that are stored; `common` is made from columns. */
 export type OperationParts = Omit<OperationExtraInfo, 'common'>
 
+/** Members to add to the parts of a task; those that are not named stay as they are. */
+export type OperationPartsChange = { readonly [Name in keyof OperationParts]?: Partial<NonNullable<OperationParts[Name]>> }
+
 /** The vault that a task is about; its row fits. The name is kept, since a task outlives its vault. */
 export interface OperationVault {
   readonly id: VaultId

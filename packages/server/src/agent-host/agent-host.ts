@@ -1,0 +1,174 @@
+/**
+ * Keeps an agent process at work: starts it when there is something to do, starts it again when it
+ * dies, and writes into the catalogue what it says.
+ *
+ * Messages are handled one after the other, each in one transaction. A job counts as the process's
+ * own only while the lease says so; what a process says about a job that it lost is dropped.
+ */
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { AgentSettings, FromAgent } from '@opencbr/agent'
+import type { Transaction } from '../db/database.ts'
+import type { Row } from '../db/schema.ts'
+import type { Deps } from '../deps.ts'
+import type { JobId } from '../ids.ts'
+import { findLeasedJob, listLeasedJobs, requeueJob } from '../jobs/index.ts'
+import { advanceOperation } from '../operations/index.ts'
+import { startAgentProcess, type AgentProcess } from './agent-process.ts'
+import { assignJobs } from './assign-jobs.ts'
+import { giveBack, recordEnd } from './end-job.ts'
+import { reconcile } from './reconcile.ts'
+
+/** Jobs at a time: each may use every core and has buffers of its own. */
+const JOBS_MAX = 2
+const LOCK_PATIENCE_MS = 120_000
+/** How long a stopping agent may take to park its jobs before it is killed. */
+const STOP_PATIENCE_MS = 5_000
+
+const RESTART_DELAY_MS = 1_000
+const RESTART_DELAY_MAX_MS = 30_000
+/** The catalogue may be unwritable for a moment: a full disk, a copy being made of it. */
+const WRITE_TRIES = 5
+const WRITE_RETRY_MS = 1_000
+
+export interface AgentHostOptions {
+  /** How long an agent waits for somebody else's lock on a repository, in milliseconds. */
+  readonly lockPatienceMs?: number | undefined
+}
+
+export interface AgentHost {
+  /** There may be new work. */
+  readonly wake: () => void
+  /** Parks what is going on; resolves when no agent runs any more. */
+  readonly close: () => Promise<void>
+}
+
+type HostDeps = Pick<Deps, 'db' | 'clock' | 'config' | 'secrets'>
+
+/** Takes up whatever an earlier server left, and then waits for work. */
+export async function openAgentHost(deps: HostDeps, options: AgentHostOptions = {}): Promise<AgentHost> {
+  await deps.db.transaction().execute((tx) => reconcile(tx, deps.clock.now()))
+  const host = createHost(deps, settingsOf(deps, options))
+  if (await hasWaitingJobs(deps)) host.wake()
+  return host
+}
+
+function settingsOf({ config }: HostDeps, { lockPatienceMs = LOCK_PATIENCE_MS }: AgentHostOptions): AgentSettings {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+  return {
+    snapshotHostname: config.region,
+    installation: createHash('sha256').update(config.dataDir).digest('hex').slice(0, 16),
+    allowedRoots: config.allowPaths,
+    forbiddenPaths: [config.dataDir],
+    jobsMax: JOBS_MAX,
+    lockPatienceMs,
+    programVersion: `opencbr ${version}`,
+  }
+}
+
+async function hasWaitingJobs({ db }: HostDeps): Promise<boolean> {
+  return await db.selectFrom('jobs').select('id').where('status', '=', 'waiting').limit(1).executeTakeFirst() !== undefined
+}
+
+function createHost(deps: HostDeps, settings: AgentSettings): AgentHost {
+  const log = (text: string): void => {
+    if (deps.config.logLevel !== 'silent') process.stderr.write(`agent host: ${text}\n`)
+  }
+  let agent: AgentProcess | undefined
+  let restart: NodeJS.Timeout | undefined
+  let earlyDeaths = 0
+  let closing = false
+  let turn: Promise<void> = Promise.resolve()
+  let closed: Promise<void> | undefined
+
+  function start(): void {
+    restart = undefined
+    const started: AgentProcess = startAgentProcess((message) => {
+      if (message.type !== 'alive') turn = turn.then(() => handle(started, message))
+    }, log)
+    agent = started
+    started.send({ type: 'settings', settings })
+    void started.ended.then(() => {
+      turn = turn.then(() => bury(started))
+    })
+  }
+
+  async function handle(from: AgentProcess, message: Exclude<FromAgent, { type: 'alive' }>): Promise<void> {
+    const isDone = await tryWriting(async () => {
+      switch (message.type) {
+        case 'lease':
+          from.send({ type: 'assign', assignments: closing ? [] : await assignJobs(deps, { holder: from.holder, places: message.places }) })
+          break
+        case 'progress':
+          await withJob(from, message.jobId, (tx, job) => advanceOperation(tx, job.operation_log_id, message.percent, deps.clock.now()))
+          break
+        case 'end':
+          await withJob(from, message.jobId, (tx, job) => recordEnd(tx, job, message.end, message.usedBytes, deps.clock.now()))
+          earlyDeaths = 0
+          break
+      }
+    })
+    // Its jobs go back to the queue then, and the next agent finds what this one has finished.
+    if (!isDone) from.kill()
+  }
+
+  async function withJob(
+    from: AgentProcess, jobId: string, write: (tx: Transaction, job: Row<'jobs'>) => Promise<void>,
+  ): Promise<void> {
+    await deps.db.transaction().execute(async (tx) => {
+      const job = await findLeasedJob(tx, jobId as JobId, from.holder)
+      if (job !== undefined) await write(tx, job)
+    })
+  }
+
+  async function tryWriting(write: () => Promise<void>): Promise<boolean> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await write()
+        return true
+      } catch (error) {
+        log(`the catalogue could not be written: ${error instanceof Error ? error.stack ?? error.message : String(error)}`)
+        if (attempt === WRITE_TRIES || closing) return false
+      }
+      await sleep(WRITE_RETRY_MS)
+    }
+  }
+
+  /** What a process held when it ended was parked if it was told to end, and broken off otherwise. */
+  async function bury(dead: AgentProcess): Promise<void> {
+    await tryWriting(() => deps.db.transaction().execute(async (tx) => {
+      for (const job of await listLeasedJobs(tx, dead.holder)) {
+        await (closing ? requeueJob(tx, job.id, 'parked') : giveBack(tx, job, deps.clock.now()))
+      }
+    }))
+    agent = undefined
+    if (closing) return
+    earlyDeaths += 1
+    const delay = earlyDeaths === 1 ? 0 : Math.min(RESTART_DELAY_MAX_MS, RESTART_DELAY_MS * 2 ** (earlyDeaths - 2))
+    log(`the agent ended unexpectedly; it is started again in ${delay} ms`)
+    restart = setTimeout(start, delay)
+  }
+
+  async function closeOnce(): Promise<void> {
+    closing = true
+    clearTimeout(restart)
+    if (agent !== undefined) {
+      agent.send({ type: 'stop' })
+      const impatience = setTimeout(agent.kill, STOP_PATIENCE_MS)
+      await agent.ended
+      clearTimeout(impatience)
+    }
+    // What it said last is written before the catalogue closes.
+    await turn
+  }
+
+  return {
+    wake() {
+      if (closing) return
+      if (agent !== undefined) agent.send({ type: 'wake' })
+      else if (restart === undefined) start()
+    },
+    close: () => closed ??= closeOnce(),
+  }
+}

@@ -1,0 +1,123 @@
+/**
+ * From the queue to the agent: leases jobs and, in the same transaction, says in the catalogue that
+ * they run. Passwords are unsealed here and leave over the IPC channel only.
+ */
+import type { Assignment, SourceKind, VaultAccess } from '@opencbr/agent'
+import { findBackup } from '../backups/index.ts'
+import type { Micros } from '../clock.ts'
+import { storageDir } from '../config.ts'
+import type { Transaction } from '../db/database.ts'
+import type { Row } from '../db/schema.ts'
+import type { Deps } from '../deps.ts'
+import type { ResourceId } from '../ids.ts'
+import { leaseJobs, parseJobPayload } from '../jobs/index.ts'
+import { findResource } from '../resources/index.ts'
+import { findVault, openVaultPassword } from '../vaults/index.ts'
+import { endInFailure } from './end-job.ts'
+import { startBackup } from './record-backup.ts'
+import { isRemoval, startRemoval } from './record-removal.ts'
+import { startRestore } from './record-restore.ts'
+
+const MICROS_PER_MS = 1000
+
+/** Why a job cannot even be begun. */
+interface Refusal {
+  readonly code: string
+  readonly message: string
+}
+
+/**
+ * Leases at most `places` jobs. One that cannot be begun ends in failure at once, and another takes
+ * its place.
+ */
+export async function assignJobs(
+  deps: Pick<Deps, 'db' | 'clock' | 'config' | 'secrets'>, lease: { holder: string, places: number },
+): Promise<Assignment[]> {
+  const assignments: Assignment[] = []
+  while (assignments.length < lease.places) {
+    const begun = await deps.db.transaction().execute(async (tx) => {
+      const now = deps.clock.now()
+      const [job] = await leaseJobs(tx, { holder: lease.holder, limit: 1, now })
+      if (job === undefined) return undefined
+      const assignment = await begin(tx, deps, job, now)
+      if (!('code' in assignment)) return { assignment }
+      await endInFailure(tx, job, assignment, now)
+      return {}
+    })
+    if (begun === undefined) break
+    if (begun.assignment !== undefined) assignments.push(begun.assignment)
+  }
+  return assignments
+}
+
+type AssignDeps = Pick<Deps, 'config' | 'secrets'>
+
+async function begin(tx: Transaction, deps: AssignDeps, job: Row<'jobs'>, now: Micros): Promise<Assignment | Refusal> {
+  const row = await findVault(tx, job.project_id, job.vault_id)
+  if (row === undefined) return { code: 'unknown', message: 'The vault is gone.' }
+  const vault: VaultAccess = {
+    projectId: row.project_id,
+    vaultId: row.id,
+    storageDir: storageDir(deps.config),
+    password: openVaultPassword(deps, row),
+    repositoryExpected: row.repository_url !== null,
+  }
+  if (isRemoval(job.kind)) {
+    const backups = await startRemoval(tx, job, now)
+    return job.kind === 'delete_vault'
+      ? { kind: 'remove_vault', jobId: job.id, vault }
+      : { kind: 'forget', jobId: job.id, vault, backupIds: backups.map((backup) => backup.id) }
+  }
+  const backup = job.backup_id === null ? undefined : await findBackup(tx, job.project_id, job.backup_id)
+  if (backup === undefined) return { code: 'unknown', message: 'The backup is gone.' }
+  return job.kind === 'backup' ? beginBackup(tx, job, vault, backup, now) : beginRestore(tx, job, vault, backup, now)
+}
+
+async function beginBackup(
+  tx: Transaction, job: Row<'jobs'>, vault: VaultAccess, backup: Row<'backups'>, now: Micros,
+): Promise<Assignment | Refusal> {
+  await startBackup(tx, job, backup, now)
+  const { resourceId, incremental } = parseJobPayload(job, 'backup')
+  const resource = await findResource(tx, job.project_id, resourceId)
+  if (resource === undefined) return notOffered(resourceId)
+  return {
+    kind: 'backup',
+    jobId: job.id,
+    vault,
+    backupId: backup.id,
+    checkpointId: backup.checkpoint_id,
+    resourceId,
+    takenAtMs: Math.floor(backup.created_at / MICROS_PER_MS),
+    source: { kind: sourceKinds[resource.type], path: resource.path },
+    incremental,
+    expectedBytes: resource.size_bytes,
+  }
+}
+
+async function beginRestore(
+  tx: Transaction, job: Row<'jobs'>, vault: VaultAccess, backup: Row<'backups'>, now: Micros,
+): Promise<Assignment | Refusal> {
+  await startRestore(tx, job, backup, now)
+  if (backup.snapshot_id === null || backup.source_path === null) return { code: 'unknown', message: 'The backup holds no data.' }
+  const payload = parseJobPayload(job, 'restore')
+  let target: { kind: SourceKind, path: string }
+  if (payload.target === 'directory') {
+    target = { kind: 'directory', path: payload.destinationPath }
+  } else {
+    const resource = await findResource(tx, job.project_id, payload.resourceId)
+    if (resource === undefined) return notOffered(payload.resourceId)
+    target = { kind: 'disk', path: resource.path }
+  }
+  return {
+    kind: 'restore', jobId: job.id, vault, backupId: backup.id, snapshotId: backup.snapshot_id, sourcePath: backup.source_path, target,
+  }
+}
+
+const sourceKinds: Record<Row<'resources'>['type'], SourceKind> = {
+  'OS::Sfs::Turbo': 'directory',
+  'OS::Cinder::Volume': 'disk',
+}
+
+function notOffered(resourceId: ResourceId): Refusal {
+  return { code: 'source.not_offered', message: `No agent offers the resource ${resourceId}: declare it with its path, then try again.` }
+}

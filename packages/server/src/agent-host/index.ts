@@ -1,0 +1,1 @@
+export { openAgentHost, type AgentHost, type AgentHostOptions } from './agent-host.ts'
