@@ -10,6 +10,7 @@ import type { Deps } from '../deps.ts'
 import type { DomainId, ProjectId, VaultId } from '../ids.ts'
 import { makeBootstrapUser } from '../identity/index.ts'
 import { openSecrets } from '../secrets.ts'
+import { vaultPasswordPurpose } from '../vaults/index.ts'
 import { openBatchInsert } from './batch-insert.ts'
 import { loadWithoutBackupIndexes } from './bulk-load.ts'
 import { chooseEpoch, makeRuns, makeTenant, vaultResourceRows, type CatalogueRows, type CatalogueSize } from './catalogue-rows.ts'
@@ -105,7 +106,7 @@ async function writeCatalogue(
     throw new PopulateRefusal(`This catalogue holds rows of the seed ${options.seed ?? 1} already; choose another seed.`)
   }
   const epoch = chooseEpoch(random)
-  const sealPassword = (vaultId: VaultId): string => secrets.seal(`vault-password:${vaultId}`, random.hex(64))
+  const sealPassword = (vaultId: VaultId): string => secrets.seal(vaultPasswordPurpose(vaultId), random.hex(64))
   const partnerSize = {
     backups: Math.max(20, Math.ceil(size.backups / PARTNER_PART)),
     vaults: Math.min(10, size.vaults),

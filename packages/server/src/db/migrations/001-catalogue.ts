@@ -270,8 +270,11 @@ async function createBackupIndexes(db: Kysely<unknown>): Promise<void> {
   await create('backups_by_status').columns(['project_id', 'status', 'id', 'parent_id']).where(isTopLevel).execute()
   await create('backups_by_id').columns(['project_id', 'id', 'status', 'parent_id']).where(isTopLevel).execute()
   await create('backups_of_status').columns(['project_id', 'status', 'created_at', 'id', 'parent_id']).where(isTopLevel).execute()
-  // These also serve the verbs on a whole vault, checkpoint or resource, children included.
-  await create('backups_of_vault').columns(['project_id', 'vault_id', 'created_at', 'id', 'status', 'parent_id']).execute()
+  // These also serve the verbs on a whole vault, checkpoint or resource, children included; what each
+  // resource takes up in its vault is summed up from the index.
+  await create('backups_of_vault').columns([
+    'project_id', 'vault_id', 'created_at', 'id', 'status', 'parent_id', 'resource_id', 'stored_bytes',
+  ]).execute()
   await create('backups_of_checkpoint').columns(['project_id', 'checkpoint_id']).execute()
   await create('backups_of_resource').columns(['project_id', 'resource_id', 'created_at', 'id', 'status', 'parent_id']).execute()
   await create('backups_of_resource_name').columns(['project_id', 'resource_name', 'created_at', 'id', 'status', 'parent_id'])
@@ -296,7 +299,7 @@ async function describeBackupIndexesToSqlite(db: Kysely<unknown>): Promise<void>
     backups_by_status: '1000000 100000 12500 1 1',
     backups_by_id: '1000000 100000 1 1 1',
     backups_of_status: '1000000 100000 12500 3 1 1',
-    backups_of_vault: '1500000 150000 1500 5 1 1 1',
+    backups_of_vault: '1500000 150000 1500 5 1 1 1 1 1',
     backups_of_checkpoint: '1500000 150000 8',
     backups_of_resource: '1500000 150000 100 2 1 1 1',
     backups_of_resource_name: '1000000 100000 300 2 1 1 1',
