@@ -2,7 +2,8 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { bootstrapPath, openService, type Bootstrap, type ServerConfig, type Service } from '@opencbr/server'
+import { allRoutes, bootstrapPath, openService, type Bootstrap, type ServerConfig, type Service } from '@opencbr/server'
+import { checkAnswer } from './check-answer.ts'
 import { ManualClock } from './manual-clock.ts'
 
 export interface TestServiceOptions {
@@ -35,7 +36,8 @@ export interface TestService extends AsyncDisposable {
   readonly token: string
   /**
    * Calls the API with the token. `{project_id}` in the path stands for the project. A body is sent as
-   * JSON, a text or bytes as they are. The caller says what shape it expects in the answer.
+   * JSON, a text or bytes as they are. The caller says what shape it expects in the answer; a 5xx, or
+   * a form other than the operation declares, fails the call.
    */
   readonly call: <Body = Record<string, unknown>>(
     method: string, path: string, body?: unknown, options?: CallOptions,
@@ -73,6 +75,7 @@ async function connect(
   const { url } = await service.listen()
   const bootstrap = JSON.parse(await readFile(bootstrapPath({ dataDir }), 'utf8')) as Bootstrap
   const token = await logIn(url, bootstrap)
+  const routes = allRoutes(service.deps)
   return {
     service,
     clock,
@@ -81,9 +84,12 @@ async function connect(
     bootstrap,
     projectId: bootstrap.project_id,
     token,
-    call: (method, path, body, { headers = {} } = {}) => call(url + path.replaceAll('{project_id}', bootstrap.project_id), method, body, {
-      'x-auth-token': token, ...headers,
-    }),
+    async call<Body>(method: string, path: string, body?: unknown, { headers = {} }: CallOptions = {}) {
+      const target = path.replaceAll('{project_id}', bootstrap.project_id)
+      const answer = await call<Body>(url + target, method, body, { 'x-auth-token': token, ...headers })
+      checkAnswer(routes, { method, target, ...answer })
+      return answer
+    },
     async [Symbol.asyncDispose]() {
       await service.close()
       await removeData()

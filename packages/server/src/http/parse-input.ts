@@ -69,10 +69,23 @@ export function parseBody(schema: TSchema, body: unknown): unknown {
 }
 
 function check(schema: TSchema, value: unknown): unknown {
+  const misfit = findMisfit(schema, value)
+  if (misfit !== undefined) throw new Failure('parameter.invalid', { ...misfit })
+  return value
+}
+
+export interface Misfit {
+  /** The member's path: `vault.tags.0.key`. */
+  readonly field: string
+  readonly reason: string
+}
+
+/** The first thing in which a value does not fit a schema. */
+export function findMisfit(schema: TSchema, value: unknown): Misfit | undefined {
   const validator = validatorOf(schema)
-  if (validator.Check(value)) return value
+  if (validator.Check(value)) return undefined
   const [first] = validator.Errors(value)
-  throw new Failure('parameter.invalid', describeError(first))
+  return describeError(first)
 }
 
 interface ValidationError {
@@ -82,7 +95,7 @@ interface ValidationError {
   readonly message: string
 }
 
-function describeError(error: ValidationError | undefined): { field: string, reason: string } {
+function describeError(error: ValidationError | undefined): Misfit {
   if (error === undefined) return { field: 'request', reason: 'it does not fit the schema' }
   const params = error.params as Record<string, unknown>
   const path = error.instancePath.split('/').slice(1)
