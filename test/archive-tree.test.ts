@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import type { BlobId, Repository } from '@opencbr/engine'
+import { restoreTree, type ArchiveProgress, type BlobId, type Repository } from '@opencbr/engine'
 import { decodeTree, encodeTree, type TreeNode } from '../packages/engine/src/format/tree.ts'
 import { parseTreeTime } from '../packages/engine/src/format/tree-values.ts'
 import { compareTrees } from './support/compare-trees.ts'
@@ -179,3 +179,34 @@ function inNewDialect(text: string): string {
     // The bytes of these targets are lost; what is left are characters, no longer escapes.
     .replaceAll(/"linktarget":"[^"]*\\ufffd(?:[^"\\]|\\.)*"/g, (target) => target.replaceAll('\\ufffd', '\ufffd').replaceAll('\\u0008', '\\b'))
 }
+
+test('a tree that we archived is restored by us as it was, to the last attribute', async (t) => {
+  const directory = scratchDirectory(t)
+  const source = await nastySource(directory)
+  await using ours = await openScratchRepository(join(directory, 'repository'))
+  const { snapshotId } = await ours.archiveTree(source)
+  const destination = join(directory, 'restored')
+  const result = await restoreTree(ours.repository, { snapshotId, sourcePath: source, destination, allowedRoots: [directory] })
+  assert.ok(result.whole)
+  // Only root may set what the attributes of a foreign owner need.
+  if (process.getuid?.() === 0) assert.deepEqual(result.warnings, [])
+  assert.deepEqual(compareTrees(source, destination), [])
+})
+
+test('a cancelled run leaves a repository that restic finds in order', async (t) => {
+  const directory = scratchDirectory(t)
+  const source = await nastySource(directory)
+  await using ours = await openScratchRepository(join(directory, 'repository'))
+  for (const bytes of [0, 3, 9, 30].map((mebibytes) => mebibytes << 20)) {
+    const cancelling = new AbortController()
+    const onProgress = ({ bytesDone }: ArchiveProgress) => {
+      if (bytesDone >= bytes) cancelling.abort()
+    }
+    await assert.rejects(ours.archiveTree(source, { signal: cancelling.signal, onProgress }), { code: 'cancelled' })
+  }
+  await ours.lock[Symbol.asyncDispose]()
+  for (const { binary } of binaries) {
+    ours.restic(binary).run('check', '--read-data')
+    assert.equal(ours.restic(binary).run('snapshots', '--json').stdout.toString().trim(), '[]')
+  }
+})
