@@ -6,7 +6,8 @@ import { parseUuid } from '../parse-id.ts'
 import { findVaultView, selectVaultPage, type VaultView } from './vault-store.ts'
 
 const PAGE_MAX = 1000
-const EVERY_ENTERPRISE_PROJECT = 'all_granted_eps'
+/** Terraform may send it empty. */
+const NO_FILTER: ReadonlySet<string | undefined> = new Set([undefined, '', 'all_granted_eps'])
 
 export async function showVault(db: Reader, projectId: ProjectId, vaultId: string): Promise<VaultView> {
   const view = await findVaultView(db, projectId, parseUuid<VaultId>('vault_id', vaultId))
@@ -30,7 +31,7 @@ export async function listVaults(
     protectType: query.protect_type,
     objectType: query.object_type,
     resourceIds: query.resource_ids?.split(',').map((id) => id.trim().toLowerCase()),
-    enterpriseProjectId: query.enterprise_project_id === EVERY_ENTERPRISE_PROJECT ? undefined : query.enterprise_project_id,
+    enterpriseProjectId: NO_FILTER.has(query.enterprise_project_id) ? undefined : query.enterprise_project_id,
   }, { limit, offset, marker: query.marker?.toLowerCase() })
   return { ...found, limit, offset }
 }
