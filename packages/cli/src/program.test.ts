@@ -3,11 +3,13 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { Command } from 'commander'
-import { ListBackupsQuery, ListOperationLogsQuery } from '@opencbr/contract'
+import { ListBackupsQuery, ListOperationLogsQuery, ListResourcesQuery, ListVaultsQuery } from '@opencbr/contract'
 import type { Filter } from './command.ts'
 import { backupFilters } from './commands/backup.ts'
+import { resourceFilters } from './commands/resource.ts'
 import { taskFilters } from './commands/task.ts'
 import { buildProgram } from './program.ts'
+import { vaultFilters } from './commands/vault.ts'
 import { exitCodes } from './exit-codes.ts'
 
 const manual = readFileSync(join(import.meta.dirname, '../../../docs/operating/cli.md'), 'utf8')
@@ -33,6 +35,8 @@ test('the manual has the exit codes of the program', () => {
 
 test('every query parameter of the lists is an option', () => {
   assert.deepEqual(parametersOf(backupFilters), Object.keys(ListBackupsQuery.properties).toSorted())
+  assert.deepEqual(parametersOf(vaultFilters), Object.keys(ListVaultsQuery.properties).toSorted())
+  assert.deepEqual(parametersOf(resourceFilters), Object.keys(ListResourcesQuery.properties).toSorted())
   assert.deepEqual(parametersOf(taskFilters), Object.keys(ListOperationLogsQuery.properties).toSorted())
 })
 

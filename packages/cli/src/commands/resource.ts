@@ -9,7 +9,7 @@ import { noteRest, printNote, printRecord, printTable } from '../output.ts'
 
 const types: Readonly<Record<string, string>> = { tree: 'OS::Sfs::Turbo', image: 'OS::Cinder::Volume' }
 
-const resourceFilters: readonly Filter[] = [
+export const resourceFilters: readonly Filter[] = [
   { flags: '--name <name>', parameter: 'name', text: 'with this name' },
   {
     flags: '--type <type>', parameter: 'type', text: 'tree, image or the type of the API',

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import type { RecoveryKit, Vault } from '@opencbr/contract'
 import type { Api } from '../api.ts'
 import { addFilters, collect, enterpriseProjectFilter, onRun, pagingFilters, parseTag, readFilters, wholeNumber, type Filter } from '../command.ts'
 import { confirm } from '../confirm.ts'
@@ -8,44 +9,6 @@ import { noteRest, printLine, printNote, printRecord, printTable, showMegabytes,
 import { quoteForShell } from '../shell.ts'
 import { addWaitOptions, finishTasks, type WaitFlags } from '../wait-options.ts'
 import { tasksStartedBy } from '../tasks.ts'
-
-/** What the commands read of a vault. */
-interface Vault {
-  readonly id: string
-  readonly name: string
-  readonly description: string | null
-  readonly created_at: string
-  readonly locked: boolean
-  readonly threshold: number | null
-  readonly auto_bind: boolean | null
-  readonly auto_expand: boolean | null
-  readonly enterprise_project_id: string
-  readonly tags: readonly { readonly key: string, readonly value: string }[]
-  readonly billing: {
-    readonly status: string
-    readonly object_type: string
-    readonly protect_type: string
-    readonly consistent_level: string
-    /** GB. */
-    readonly size: number
-    /** MB. */
-    readonly used: number
-  }
-  readonly resources: readonly {
-    readonly id: string
-    readonly name: string | null
-    readonly type: string
-    readonly protect_status: string | null
-    /** MB. */
-    readonly backup_size: number
-    readonly backup_count: number
-  }[]
-}
-
-interface RecoveryKit {
-  readonly repository: string
-  readonly password: string
-}
 
 /** The type that a vault of this kind holds, for resources that nobody declared here. */
 const resourceTypes: Readonly<Record<string, string>> = {
@@ -57,7 +20,7 @@ const resourceTypes: Readonly<Record<string, string>> = {
   file: 'OS::Native::Server',
 }
 
-const listFilters: readonly Filter[] = [
+export const vaultFilters: readonly Filter[] = [
   { flags: '--id <id>', parameter: 'id', text: 'with this id', repeatable: true },
   { flags: '--name <name>', parameter: 'name', text: 'with this name' },
   { flags: '--status <status>', parameter: 'status', text: 'available, lock, frozen, deleting, error' },
@@ -156,10 +119,10 @@ function addCreate(group: Command): void {
 }
 
 function addList(group: Command): void {
-  const command = addFilters(group.command('list').description('list vaults'), listFilters)
+  const command = addFilters(group.command('list').description('list vaults'), vaultFilters)
   onRun(command, async ({ openApi, print }) => {
     const api = await openApi()
-    const query = await readFilters(api, command, listFilters)
+    const query = await readFilters(api, command, vaultFilters)
     const answer = await api.call<{ vaults: readonly Vault[], count: number }>('GET', '/v3/{project_id}/vaults', { query })
     print(answer, () => {
       printTable(answer.vaults, [
@@ -291,7 +254,8 @@ function addRecoveryKit(group: Command): void {
     const path = `/x/v1/{project_id}/vaults/${encodeURIComponent(await findVaultId(api, text))}/recovery-kit`
     const answer = await api.call<{ recovery_kit: RecoveryKit }>('GET', path)
     print(answer, () => {
-      const { repository, password } = answer.recovery_kit
+      const { repository, password, exists } = answer.recovery_kit
+      if (!exists) printNote('The repository is made by the first backup of the vault.')
       printLine(`export RESTIC_REPOSITORY=${quoteForShell(repository)}`)
       printLine(`export RESTIC_PASSWORD=${quoteForShell(password)}`)
       printLine('# restic snapshots')
@@ -344,7 +308,7 @@ function showVault(vault: Vault): void {
     ['locked', vault.locked],
     ['auto bind', vault.auto_bind],
     ['auto expand', vault.auto_expand],
-    ['threshold', vault.threshold === null ? null : `${vault.threshold} %`],
+    ['threshold', `${vault.threshold} %`],
     ['tags', vault.tags.map(({ key, value }) => `${key}=${value}`).join(', ')],
     ['enterprise project', vault.enterprise_project_id],
     ['created', showTime(vault.created_at)],
