@@ -18,7 +18,7 @@ const READ_LIMITS: ReadLimits = { gapBytesMax: 256 * 1024, rangeBytesMax: 8 * 10
 const READS_MAX = 8
 
 /** A reader that knows every place of a blob. */
-export interface BlobSource extends BlobReader {
+export interface BlobSource extends Pick<BlobReader, 'locate' | 'readPack' | 'openBlob'> {
   locateAll(type: BlobType, id: BlobId): readonly BlobLocation[]
 }
 
