@@ -18,9 +18,12 @@ const READ_LIMITS: ReadLimits = { gapBytesMax: 256 * 1024, rangeBytesMax: 8 * 10
 const READS_MAX = 8
 
 /** A reader that knows every place of a blob. */
-export interface BlobSource extends Pick<BlobReader, 'locate' | 'readPack' | 'openBlob'> {
+export interface BlobSource extends BlobReader {
   locateAll(type: BlobType, id: BlobId): readonly BlobLocation[]
 }
+
+/** What fetching asks of it. */
+export type FetchSource = Omit<BlobSource, 'loadBlob'>
 
 export interface BlobReceiver {
   /** Gets the plaintext, whose hash is the id. The next read waits until it has resolved. */
@@ -36,7 +39,7 @@ export interface FetchOptions {
 
 /** Fetches every blob once. Throws `cancelled`, what the receiver throws, and failures of the storage. */
 export async function fetchBlobs(
-  source: BlobSource,
+  source: FetchSource,
   type: BlobType,
   ids: Iterable<BlobId>,
   receiver: BlobReceiver,
@@ -80,7 +83,7 @@ function bytesHeldBy(read: PlannedRead): number {
 }
 
 async function fetchRange(
-  source: BlobSource, type: BlobType, read: PlannedRead, receiver: BlobReceiver, signal: AbortSignal | undefined,
+  source: FetchSource, type: BlobType, read: PlannedRead, receiver: BlobReceiver, signal: AbortSignal | undefined,
 ): Promise<void> {
   let stored: Uint8Array | undefined
   try {
@@ -102,7 +105,7 @@ async function fetchRange(
 
 /** Opens a blob from what was read, or from its place in the pack, or from any other place that it has. */
 async function openAnywhere(
-  source: BlobSource, type: BlobType, id: BlobId, first: BlobLocation, stored: Uint8Array | undefined,
+  source: FetchSource, type: BlobType, id: BlobId, first: BlobLocation, stored: Uint8Array | undefined,
 ): Promise<Uint8Array | Failure> {
   const damage = await openOnce(source, type, id, first, stored)
   if (!(damage instanceof Failure)) return damage
@@ -115,7 +118,7 @@ async function openAnywhere(
 }
 
 async function openOnce(
-  source: BlobSource, type: BlobType, id: BlobId, location: BlobLocation, stored: Uint8Array | undefined,
+  source: FetchSource, type: BlobType, id: BlobId, location: BlobLocation, stored: Uint8Array | undefined,
 ): Promise<Uint8Array | Failure> {
   try {
     const bytes = stored ?? (await source.readPack(location.packId, location.offset, location.length))
