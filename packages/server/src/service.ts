@@ -12,6 +12,7 @@ import { backupRoutes } from './http/routes/backup-routes.ts'
 import { checkpointRoutes } from './http/routes/checkpoint-routes.ts'
 import { identityRoutes } from './http/routes/identity-routes.ts'
 import { operationLogRoutes } from './http/routes/operation-log-routes.ts'
+import { protectableRoutes } from './http/routes/protectable-routes.ts'
 import { resourceRoutes } from './http/routes/resource-routes.ts'
 import { serviceRoutes } from './http/routes/service-routes.ts'
 import { vaultRoutes } from './http/routes/vault-routes.ts'
@@ -39,6 +40,7 @@ export function allRoutes(deps: Deps): Route[] {
     ...identityRoutes(deps),
     ...resourceRoutes(deps),
     ...vaultRoutes(deps),
+    ...protectableRoutes(deps),
     ...backupRoutes(deps),
     ...checkpointRoutes(deps),
     ...operationLogRoutes(deps),

@@ -59,6 +59,13 @@ export async function findVaultView(db: Reader, projectId: ProjectId, vaultId: V
   return vault === undefined ? undefined : (await addDetails(db, projectId, [vault]))[0]
 }
 
+/** Of the given vaults those that the project has, in no order. */
+export async function findVaultViews(db: Reader, projectId: ProjectId, ids: readonly VaultId[]): Promise<VaultView[]> {
+  if (ids.length === 0) return []
+  const vaults = await db.selectFrom('vaults').selectAll().where('project_id', '=', projectId).where('id', 'in', ids).execute()
+  return addDetails(db, projectId, vaults)
+}
+
 /** Newest first, ties by id. An unknown marker gives an empty page. */
 export async function selectVaultPage(
   db: Reader, projectId: ProjectId, filter: VaultFilter, page: VaultPage,

@@ -1,0 +1,2 @@
+export { listProtectables, showProtectable } from './list-protectables.ts'
+export { protectableToWire } from './protectable-wire.ts'
