@@ -1,11 +1,13 @@
 import {
-  BackupMetadata, BackupParams, BackupResponse, ListBackupsQuery, ListBackupsResponse, UpdateBackupRequest,
+  BackupMetadata, BackupParams, BackupResponse, ListBackupsQuery, ListBackupsResponse, RestoreBackupAnswer, RestoreBackupBody,
+  UpdateBackupRequest,
 } from '@opencbr/contract'
 import {
-  backupPageToWire, listBackups, metadataToWire, openBackupCounter, showBackup, showMetadata, shownBackupToWire, updateBackup,
+  backupPageToWire, deleteBackup, listBackups, metadataToWire, openBackupCounter, restoreBackup, showBackup, showMetadata,
+  shownBackupToWire, updateBackup,
 } from '../../backups/index.ts'
 import type { Deps } from '../../deps.ts'
-import { ok, projectOf, route, type Route } from '../route.ts'
+import { accepted, noContent, ok, projectOf, route, type Route } from '../route.ts'
 
 export function backupRoutes(deps: Deps): Route[] {
   const countBackups = openBackupCounter()
@@ -38,6 +40,30 @@ export function backupRoutes(deps: Deps): Route[] {
       handle: async (call) => ok({
         backup: shownBackupToWire(await updateBackup(deps, projectOf(call).id, call.params.backup_id, call.body)),
       }),
+    }),
+    route({
+      operationId: 'deleteBackup',
+      method: 'DELETE',
+      path: '/v3/:project_id/backups/:backup_id',
+      access: { kind: 'project', action: 'cbr:backups:delete' },
+      summary: 'Delete a backup',
+      schemas: { params: BackupParams },
+      async handle(call) {
+        await deleteBackup(deps, { projectId: projectOf(call).id, requestId: call.requestId }, call.params.backup_id)
+        return noContent
+      },
+    }),
+    route({
+      operationId: 'restoreBackup',
+      method: 'POST',
+      path: '/v3/:project_id/backups/:backup_id/restore',
+      access: { kind: 'project', action: 'cbr:backups:restore' },
+      summary: 'Restore a backup',
+      schemas: { params: BackupParams, body: RestoreBackupBody, response: { 202: RestoreBackupAnswer } },
+      async handle(call) {
+        const caller = { projectId: projectOf(call).id, requestId: call.requestId }
+        return accepted({ job_id: await restoreBackup(deps, caller, call.params.backup_id, call.body.restore) })
+      },
     }),
     route({
       operationId: 'showMetadata',

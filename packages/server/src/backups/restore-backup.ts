@@ -1,0 +1,162 @@
+/**
+ * Starts a restore: a directory goes into a directory that the caller names, a disk onto itself or
+ * onto another declared disk that is large enough. What can be refused is refused before anything
+ * is changed; the agent judges paths and sizes again when it writes.
+ */
+import { normalize } from 'node:path'
+import { isAllowedDestination } from '@opencbr/agent'
+import type { RestoreBackupBody } from '@opencbr/contract'
+import type { Transaction } from '../db/database.ts'
+import type { Row } from '../db/schema.ts'
+import type { Deps } from '../deps.ts'
+import { Failure } from '../failures.ts'
+import type { BackupId, OperationLogId, ProjectId, ResourceId } from '../ids.ts'
+import { insertJob, listLiveJobs, parseJobPayload, type RestorePayload } from '../jobs/index.ts'
+import { insertOperationLog, type OperationParts } from '../operations/index.ts'
+import { parseUuid } from '../parse-id.ts'
+import { findResource } from '../resources/index.ts'
+import { changeBackup, findBackup } from './backup-store.ts'
+import { setProtectStatus } from './record-protect-status.ts'
+
+type Order = RestoreBackupBody['restore']
+
+const DIRECTORY = 'OS::Sfs::Turbo'
+const DISK = 'OS::Cinder::Volume'
+
+export async function restoreBackup(
+  deps: Pick<Deps, 'db' | 'clock' | 'config' | 'wakeAgents'>,
+  caller: { projectId: ProjectId, requestId: string },
+  id: string,
+  order: Order,
+): Promise<OperationLogId> {
+  const backupId = parseUuid<BackupId>('backup_id', id)
+  const backup = await getBackup(deps.db, caller.projectId, backupId)
+  // Looking at the file system is nothing to do inside a transaction, and does not depend on one.
+  const payload = await chooseTarget(deps, backup, order)
+  const operationLogId = await deps.db.transaction().execute((tx) => start(tx, deps.clock.now(), caller, backupId, payload))
+  deps.wakeAgents()
+  return operationLogId
+}
+
+async function getBackup(db: Parameters<typeof findBackup>[0], projectId: ProjectId, backupId: BackupId): Promise<Row<'backups'>> {
+  const backup = await findBackup(db, projectId, backupId)
+  if (backup === undefined) throw new Failure('backup.not_found', { backupId })
+  return backup
+}
+
+async function chooseTarget({ config }: Pick<Deps, 'config'>, backup: Row<'backups'>, order: Order): Promise<RestorePayload> {
+  if (backup.resource_type === DIRECTORY) {
+    const field = 'restore.details.destination_path'
+    const path = order.details?.destination_path
+    if (path === undefined) throw new Failure('parameter.invalid', { field, reason: 'it is mandatory for the backup of a directory' })
+    if (!path.startsWith('/')) throw new Failure('parameter.invalid', { field, reason: 'it must be an absolute path' })
+    const rules = { allowedRoots: config.allowPaths, forbiddenPaths: [config.dataDir] }
+    if (!await isAllowedDestination(path, rules)) {
+      throw new Failure('parameter.invalid', { field, reason: 'it does not lie inside a directory that the operator allows' })
+    }
+    return { target: 'directory', destinationPath: normalize(path).replace(/(?<=.)\/$/, ''), resourceId: backup.resource_id }
+  }
+  if (backup.resource_type === DISK) {
+    const resourceId = order.volume_id === undefined ? backup.resource_id : parseUuid<ResourceId>('restore.volume_id', order.volume_id)
+    return { target: 'disk', resourceId }
+  }
+  throw new Failure('not_supported', { field: 'backup_id', reason: `backups of ${backup.resource_type} cannot be restored by this server` })
+}
+
+async function start(
+  tx: Transaction, now: number, { projectId, requestId }: { projectId: ProjectId, requestId: string }, backupId: BackupId, payload: RestorePayload,
+): Promise<OperationLogId> {
+  const backup = await getBackup(tx, projectId, backupId)
+  const vault = await tx.selectFrom('vaults').selectAll()
+    .where('project_id', '=', projectId).where('id', '=', backup.vault_id)
+    .executeTakeFirst()
+  if (vault === undefined) throw new Failure('backup.not_found', { backupId })
+  if (vault.status !== 'available' && vault.status !== 'lock') {
+    throw new Failure('restore.vault_status', { vaultId: vault.id, status: vault.status })
+  }
+  if (backup.status !== 'available') throw new Failure('restore.backup_status', { backupId, status: backup.status })
+  if (backup.snapshot_id === null || backup.source_path === null) {
+    throw new Failure('not_supported', { field: 'backup_id', reason: 'this backup has no data of its own' })
+  }
+  const target = payload.target === 'disk' ? await getTargetDisk(tx, backup, payload.resourceId) : undefined
+  await assertNotBusy(tx, projectId, [backup.resource_id, payload.resourceId])
+  await assertNoOtherRestore(tx, projectId, payload)
+  if (payload.target === 'directory') await assertNotBeingRead(tx, projectId, payload.destinationPath)
+
+  await changeBackup(tx, projectId, backupId, { status: 'waiting_restore', updated_at: now })
+  for (const { vault_id } of await listHolders(tx, projectId, [payload.resourceId])) {
+    await setProtectStatus(tx, projectId, vault_id, [payload.resourceId], 'restoring')
+  }
+  const part: NonNullable<OperationParts['restore']> = {
+    backup_id: backup.id,
+    backup_name: backup.name,
+    ...(payload.target === 'disk'
+      ? { target_resource_id: payload.resourceId, target_resource_name: target?.name ?? null }
+      : { destination_path: payload.destinationPath }),
+  }
+  const operationLogId = await insertOperationLog(tx, {
+    type: 'restore',
+    vault,
+    backupId,
+    resource: { id: backup.resource_id, type: backup.resource_type, name: backup.resource_name },
+    requestId,
+    parts: { restore: part },
+    createdAt: now,
+  })
+  await insertJob(tx, { kind: 'restore', projectId, vaultId: vault.id, backupId, operationLogId, payload, createdAt: now })
+  return operationLogId
+}
+
+async function getTargetDisk(tx: Transaction, backup: Row<'backups'>, resourceId: ResourceId): Promise<Row<'resources'>> {
+  const target = await findResource(tx, backup.project_id, resourceId)
+  if (target === undefined) throw new Failure('restore.disk_not_found', { resourceId })
+  if (target.type !== DISK) {
+    throw new Failure('parameter.invalid', { field: 'restore.volume_id', reason: `the resource ${resourceId} is no disk but of type ${target.type}` })
+  }
+  if (target.size_bytes < backup.content_bytes) throw new Failure('restore.target_too_small', { target: resourceId })
+  return target
+}
+
+function listHolders(tx: Transaction, projectId: ProjectId, resourceIds: readonly ResourceId[]) {
+  return tx.selectFrom('vault_resources').select(['vault_id', 'resource_id', 'protect_status'])
+    .where('project_id', '=', projectId).where('resource_id', 'in', resourceIds)
+    .execute()
+}
+
+async function assertNotBusy(tx: Transaction, projectId: ProjectId, resourceIds: readonly ResourceId[]): Promise<void> {
+  for (const { vault_id: vaultId, resource_id: resourceId, protect_status: status } of await listHolders(tx, projectId, resourceIds)) {
+    if (status === 'protecting') throw new Failure('restore.source_busy', { resourceId })
+    if (status === 'removing') throw new Failure('vault.resources_being_removed', { vaultId })
+  }
+}
+
+/** Two restores into one another would leave a mixture of both. */
+async function assertNoOtherRestore(tx: Transaction, projectId: ProjectId, payload: RestorePayload): Promise<void> {
+  for (const job of await listLiveJobs(tx, projectId)) {
+    if (job.kind !== 'restore') continue
+    const other = parseJobPayload(job, 'restore')
+    if (payload.target === 'disk' && other.target === 'disk' && payload.resourceId === other.resourceId) {
+      throw new Failure('restore.already_running', { target: payload.resourceId })
+    }
+    if (payload.target === 'directory' && other.target === 'directory' && overlap(payload.destinationPath, other.destinationPath)) {
+      throw new Failure('restore.already_running', { target: payload.destinationPath })
+    }
+  }
+}
+
+/** A backup that runs over a destination would hold half of what is being restored. */
+async function assertNotBeingRead(tx: Transaction, projectId: ProjectId, destination: string): Promise<void> {
+  const read = await tx.selectFrom('vault_resources as member')
+    .innerJoin('resources as resource', (join) => join
+      .onRef('resource.id', '=', 'member.resource_id').onRef('resource.project_id', '=', 'member.project_id'))
+    .select(['resource.id', 'resource.path'])
+    .where('member.project_id', '=', projectId).where('member.protect_status', '=', 'protecting')
+    .execute()
+  const met = read.find(({ path }) => overlap(path, destination))
+  if (met !== undefined) throw new Failure('restore.source_busy', { resourceId: met.id })
+}
+
+function overlap(one: string, other: string): boolean {
+  const [a, b] = [one, other].map((path) => (path.endsWith('/') ? path : `${path}/`)) as [string, string]
+  return a.startsWith(b) || b.startsWith(a)
+}
