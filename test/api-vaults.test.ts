@@ -51,7 +51,7 @@ async function refused(service: TestService, code: string, method: string, path:
 const db = (service: TestService) => service.service.deps.db
 
 test('a vault is complete in its first answer, with the defaults of the contract', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const vault = await create(service)
   assert.match(vault.id, /^[0-9a-f-]{36}$/)
   const { id: _id, user_id: _user, ...rest } = vault
@@ -72,7 +72,7 @@ test('a vault is complete in its first answer, with the defaults of the contract
 })
 
 test('what was set is echoed', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const [first, second] = [randomUUID(), randomUUID()]
   const set = {
     name: '备份_vault-1', description: 'web tier', enterprise_project_id: 7, auto_bind: true, bind_rules: { tags: [{ key: 'team', value: 'web' }, { key: 'all' }] },
@@ -103,7 +103,7 @@ test('what was set is echoed', async () => {
 })
 
 test('every kind of vault that is offered can be made, and the Go SDK\'s empty consistent_level is taken', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const kinds = [
     ['server', '0daac4c5-6707-4851-97ba-169e36266b66'], ['disk', 'd1603440-187d-4516-af25-121250c7cc97'],
     ['turbo', '3f3c3220-245c-4805-b811-758870015881'], ['workspace', '86a80900-71bf-4961-956a-d52df944f84a'],
@@ -119,7 +119,7 @@ test('a declared resource lends the vault its name and size', async () => {
   const base = await realpath(await mkdtemp(join(tmpdir(), 'opencbr-test-')))
   try {
     await mkdir(join(base, 'wiki'))
-    await using service = await startTestService({ config: { allowPaths: [base], strictResources: true } })
+    await using service = await startTestService({ agent: 'none', config: { allowPaths: [base], strictResources: true } })
     const declared = await service.call<{ resource: { id: string } }>('POST', '/x/v1/{project_id}/resources', {
       resource: { type: 'OS::Sfs::Turbo', path: join(base, 'wiki') },
     })
@@ -140,7 +140,7 @@ test('a declared resource lends the vault its name and size', async () => {
 })
 
 test('every bad value of a creation is refused with its code, naming the field, and makes no vault', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const taken = randomUUID()
   const holder = await create(service, { resources: [turbo(taken)] })
   const many = (count: number) => Array.from({ length: count }, () => turbo())
@@ -198,7 +198,7 @@ test('every bad value of a creation is refused with its code, naming the field, 
 })
 
 test('a vault at its limits is taken: 256 resources, 20 tags, the longest texts', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const vault = await create(service, {
     name: 'n'.repeat(64), description: 'd'.repeat(255), resources: Array.from({ length: 256 }, () => turbo()),
     tags: Array.from({ length: 20 }, (_, n) => ({ key: `${'k'.repeat(34)}${String(n).padStart(2, '0')}`, value: 'v'.repeat(43) })),
@@ -209,7 +209,7 @@ test('a vault at its limits is taken: 256 resources, 20 tags, the longest texts'
 })
 
 test('the list filters by everything that is documented, alone and together', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const [mine, other] = [randomUUID(), randomUUID()]
   const turboVault = await create(service, { resources: [turbo(mine)], enterprise_project_id: 'ep-1' })
   const disks = await create(service, { name: 'disks', billing: { ...billing, object_type: 'disk' }, resources: [{ id: other, type: 'OS::Cinder::Volume' }] })
@@ -238,7 +238,7 @@ test('the list filters by everything that is documented, alone and together', as
 })
 
 test('the list pages by offset and by marker, newest first, ties included', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   for (let n = 0; n < 12; n += 1) {
     assert.equal((await post(service, { name: `v${n}` })).status, 200)
     if (n % 4 === 3) service.clock.tick()
@@ -268,7 +268,7 @@ test('the list pages by offset and by marker, newest first, ties included', asyn
 })
 
 test('a change touches what it names, and answers what a look at the vault shows', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const vault = await create(service, { billing: { ...billing, object_type: 'server' }, bind_rules: { tags: [{ key: 'a' }] } })
   const put = async (change: Record<string, unknown>): Promise<Vault> => {
     const answer = await service.call<VaultBody>('PUT', `${VAULTS}/${vault.id}`, { vault: change })
@@ -294,7 +294,7 @@ test('a change touches what it names, and answers what a look at the vault shows
 })
 
 test('bad changes are refused and change nothing', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const vault = await create(service)
   await db(service).updateTable('vaults').set({ used_bytes: 5 * 1024 ** 3 + 1 }).execute()
   const before = await show(service, vault.id)
@@ -313,7 +313,7 @@ test('bad changes are refused and change nothing', async () => {
 })
 
 test('ids that are no UUIDs, and vaults that are not there', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const calls: [string, string, unknown][] = [
     ['GET', '', undefined], ['PUT', '', { vault: {} }], ['DELETE', '', undefined], ['POST', '/addresources', { resources: [turbo()] }],
     ['POST', '/removeresources', { resource_ids: [randomUUID()] }],
@@ -327,7 +327,7 @@ test('ids that are no UUIDs, and vaults that are not there', async () => {
 })
 
 test('resources are associated, and again to change their disks', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const vault = await create(service, { billing: { ...billing, object_type: 'server' } })
   const [first, second] = [randomUUID(), randomUUID()]
   const add = (resources: unknown[]) => service.call('POST', `${VAULTS}/${vault.id}/addresources`, { resources })
@@ -353,7 +353,7 @@ test('resources are associated, and again to change their disks', async () => {
 })
 
 test('a removal marks the resources, tells a task of it, and is refused for what is busy, locked or not there', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const [first, second, third] = [randomUUID(), randomUUID(), randomUUID()]
   const vault = await create(service, { resources: [turbo(first), { ...turbo(second), name: 'two' }, turbo(third)] })
   const path = `${VAULTS}/${vault.id}/removeresources`
@@ -391,7 +391,7 @@ test('a removal marks the resources, tells a task of it, and is refused for what
 })
 
 test('a deletion marks the vault and tells a task of it, and nothing changes the vault any more', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const vault = await create(service, { resources: [turbo()] })
   const path = `${VAULTS}/${vault.id}`
   const answer = await service.call('DELETE', path)
@@ -406,7 +406,7 @@ test('a deletion marks the vault and tells a task of it, and nothing changes the
 })
 
 test('the status of a vault decides what may be done with it', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const vault = await create(service, { resources: [turbo()] })
   const path = `${VAULTS}/${vault.id}`
   const setStatus = (status: 'lock' | 'frozen' | 'error') => db(service).updateTable('vaults').set({ status }).execute()
@@ -424,7 +424,7 @@ test('the status of a vault decides what may be done with it', async () => {
 })
 
 test('the recovery kit names the repository and opens the password for nobody else', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const vault = await create(service)
   const other = await create(service)
   const kit = async (id: string) => {
@@ -443,7 +443,7 @@ test('the recovery kit names the repository and opens the password for nobody el
 })
 
 test('an unknown project and somebody else\'s get one answer, and nothing of each other', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const vault = await create(service)
   const foreign = 'f'.repeat(32) as typeof service.bootstrap.project_id
   await db(service).insertInto('projects').values({ id: foreign as never, domain_id: service.bootstrap.domain_id as never, name: 'other' }).execute()
@@ -469,7 +469,7 @@ test('an unknown project and somebody else\'s get one answer, and nothing of eac
 })
 
 test('what a resource\'s backups amount to is counted in its vault', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const [first, second] = [randomUUID(), randomUUID()]
   const vault = await create(service, { resources: [turbo(first), turbo(second)] })
   const run = await service.call<{ checkpoint: { id: string } }>('POST', '/v3/{project_id}/checkpoints', { checkpoint: { vault_id: vault.id, parameters: { resources: [first] } } })

@@ -30,7 +30,8 @@ export interface Service extends AsyncDisposable {
 
 export interface ServiceOverrides {
   readonly clock?: Clock
-  readonly agent?: AgentHostOptions
+  /** 'none' starts no agent: jobs wait, for tests that look at what comes before they run. */
+  readonly agent?: AgentHostOptions | 'none'
 }
 
 /** Every operation that the server answers. */
@@ -72,7 +73,7 @@ async function assemble(
     clock: overrides.clock ?? systemClock(),
     config,
     secrets: openSecrets(masterKey),
-    wakeAgents: () => agents.wake(),
+    wakeAgents: () => agents?.wake(),
   }
   await makeBootstrapUser(deps)
   const app = createApp({
@@ -80,7 +81,7 @@ async function assemble(
     authenticate: (request) => authenticate(deps, request),
     logLevel: config.logLevel,
   })
-  const agents = await openAgentHost(deps, overrides.agent)
+  const agents = overrides.agent === 'none' ? undefined : await openAgentHost(deps, overrides.agent)
   async function listen(): Promise<{ url: string }> {
     const { host, port } = config.listen
     try {
@@ -94,7 +95,7 @@ async function assemble(
   }
   let closing: Promise<void> | undefined
   async function closeOnce(): Promise<void> {
-    await Promise.all([app.close(), agents.close()])
+    await Promise.all([app.close(), agents?.close()])
     await db.destroy()
     release()
   }

@@ -2,7 +2,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { allRoutes, bootstrapPath, openService, type Bootstrap, type ServerConfig, type Service } from '@opencbr/server'
+import { allRoutes, bootstrapPath, openService, type Bootstrap, type ServerConfig, type Service, type ServiceOverrides } from '@opencbr/server'
 import { checkAnswer } from './check-answer.ts'
 import { ManualClock } from './manual-clock.ts'
 
@@ -11,6 +11,8 @@ export interface TestServiceOptions {
   readonly dataDir?: string
   readonly clock?: ManualClock
   readonly config?: Partial<Omit<ServerConfig, 'dataDir'>>
+  /** 'none': jobs wait, for tests that look at what comes before they run. */
+  readonly agent?: ServiceOverrides['agent']
 }
 
 export interface TestAnswer<Body> {
@@ -60,7 +62,7 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
       logLevel: 'silent',
       ...options.config,
       dataDir,
-    }, { clock })
+    }, { clock, ...(options.agent === undefined ? {} : { agent: options.agent }) })
     return await connect(service, { clock, dataDir, removeData })
   } catch (error) {
     await service?.close()
