@@ -27,34 +27,57 @@ export interface SealingKey {
 
 export interface Sealer {
   seal(plaintext: Uint8Array): Uint8Array
-  /** The plaintext, or undefined when the envelope was not made with this key or has changed since. */
-  open(envelope: Uint8Array): Uint8Array | undefined
+  /** Turns 16 unused bytes, a plaintext and 16 unused bytes into an envelope where they lie. */
+  sealInPlace(area: Uint8Array): void
+  /**
+   * The plaintext, or undefined when the envelope was not made with this key or has changed since.
+   * It lies in the memory that `allocate` gives, new memory by default.
+   */
+  open(envelope: Uint8Array, allocate?: (length: number) => Uint8Array): Uint8Array | undefined
 }
+
+/** OpenSSL gives every piece new memory, which costs more than the cipher when it is large or small. */
+const PIECE_BYTES = 256 * 1024
 
 export function createSealer(key: SealingKey): Sealer {
   assert(key.encrypt.length === 32 && key.macK.length === 16 && key.macR.length === 16)
   // One block of ECB has no state, so that one context serves for every IV.
   const oneTimeKeys = createCipheriv('aes-128-ecb', key.macK, null).setAutoPadding(false)
   const poly1305 = createPoly1305(key.macR)
-  const tag = new Uint8Array(TAG_BYTES)
+  const expectedTag = new Uint8Array(TAG_BYTES)
+
+  /** Encryption and decryption are the same in counter mode; source and target may be one. */
+  function crypt(iv: Uint8Array, source: Uint8Array, target: Uint8Array): void {
+    const cipher = createCipheriv('aes-256-ctr', key.encrypt, iv)
+    for (let at = 0; at < source.length; at += PIECE_BYTES) target.set(cipher.update(source.subarray(at, at + PIECE_BYTES)), at)
+  }
+
+  function sealInPlace(area: Uint8Array): void {
+    const iv = randomFillSync(area.subarray(0, IV_BYTES))
+    const text = area.subarray(IV_BYTES, -TAG_BYTES)
+    crypt(iv, text, text)
+    poly1305.writeTag(oneTimeKeys.update(iv), text, area.subarray(-TAG_BYTES))
+  }
 
   return {
+    sealInPlace,
+
     seal(plaintext) {
       const envelope = new Uint8Array(plaintext.length + ENVELOPE_BYTES)
-      const iv = randomFillSync(envelope.subarray(0, IV_BYTES))
-      const ciphertext = createCipheriv('aes-256-ctr', key.encrypt, iv).update(plaintext)
-      envelope.set(ciphertext, IV_BYTES)
-      poly1305.writeTag(oneTimeKeys.update(iv), ciphertext, envelope.subarray(-TAG_BYTES))
+      envelope.set(plaintext, IV_BYTES)
+      sealInPlace(envelope)
       return envelope
     },
 
-    open(envelope) {
+    open(envelope, allocate = (length) => new Uint8Array(length)) {
       if (envelope.length < ENVELOPE_BYTES) return undefined
       const iv = envelope.subarray(0, IV_BYTES)
       const ciphertext = envelope.subarray(IV_BYTES, -TAG_BYTES)
-      poly1305.writeTag(oneTimeKeys.update(iv), ciphertext, tag)
-      if (!timingSafeEqual(tag, envelope.subarray(-TAG_BYTES))) return undefined
-      return createCipheriv('aes-256-ctr', key.encrypt, iv).update(ciphertext)
+      poly1305.writeTag(oneTimeKeys.update(iv), ciphertext, expectedTag)
+      if (!timingSafeEqual(expectedTag, envelope.subarray(-TAG_BYTES))) return undefined
+      const plaintext = allocate(ciphertext.length)
+      crypt(iv, ciphertext, plaintext)
+      return plaintext
     },
   }
 }

@@ -12,8 +12,9 @@ import { openKeyFile } from '../format/key-file.ts'
 import { decodePackHeader, HEADER_BYTES_MAX, HEADER_LENGTH_BYTES } from '../format/pack-header.ts'
 import { decodeSnapshot, encodeSnapshot } from '../format/snapshot.ts'
 import type { Snapshot } from '../format/snapshot.ts'
-import { BLOB_BYTES_MAX, openStored, sealBlob } from './blob-codec.ts'
 import { BlobIndex } from './blob-index.ts'
+import { BlobCrew } from './crew/blob-crew.ts'
+import { BLOB_BYTES_MAX } from './crew/blob-work.ts'
 import { failureCode, guardStorage } from './guarded-storage.ts'
 import { CONFIG_KEY, idOfKey, keyOf } from './layout.ts'
 import { acquireLock, listLocks } from './lock.ts'
@@ -22,7 +23,7 @@ import type { PackWriter } from './pack-writer.ts'
 import type { Repository, StoredSnapshot } from './repository.ts'
 import { createSealedFiles } from './sealed-files.ts'
 import { createStoredFiles } from './stored-files.ts'
-import type { BlobId, PackId, SnapshotId } from './types.ts'
+import type { BlobId, BlobLocation, BlobType, PackId, SavedBlob, SnapshotId } from './types.ts'
 
 export interface OpenOptions {
   readonly password: string
@@ -74,7 +75,8 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
     if (failureCode(error) !== 'storage.not_found') throw error
     throw new Failure('repository.not_found', { location: storage.location }, { cause: error })
   })
-  const sealer = createSealer(await findMasterKey(guarded, options.password))
+  const masterKey = await findMasterKey(guarded, options.password)
+  const sealer = createSealer(masterKey)
   const configText = sealer.open(sealedConfig)
   if (configText === undefined) throw new Failure('repository.damaged', { key: CONFIG_KEY, reason: 'not authentic' })
   const config = decodeConfig(configText)
@@ -83,6 +85,8 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
 
   const files = createSealedFiles(guarded, sealer, version)
   const chunker = createChunker(chunkerPolynomial)
+  const crew = new BlobCrew(masterKey, { version, level })
+  const underWay = new Set<Promise<unknown>>()
   let loaded: { readonly index: BlobIndex; readonly writer: PackWriter } | undefined
   let loading: Promise<void> | undefined
 
@@ -100,7 +104,46 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
       if (packs === undefined) throw new Failure('repository.damaged', { key: keyOf('index', id), reason: 'unknown form' })
       for (const pack of packs) index.addPack(pack)
     })
-    loaded = { index, writer: createPackWriter(guarded, sealer, files, index, now) }
+    loaded = { index, writer: createPackWriter(guarded, sealer, (memory, bytes) => crew.name(memory, bytes), files, index, now) }
+  }
+
+  /** What is under way must end before the threads that do it. */
+  function track<Value>(work: Promise<Value>): Promise<Value> {
+    underWay.add(work)
+    const forget = () => underWay.delete(work)
+    work.then(forget, forget)
+    return work
+  }
+
+  async function saveBlob(type: BlobType, plaintext: Uint8Array): Promise<SavedBlob> {
+    const { index, writer } = getLoaded()
+    assert(plaintext.length <= BLOB_BYTES_MAX)
+    throwIfCancelled(options.signal)
+    writer.throwIfFailed()
+    const held = await crew.hold(plaintext)
+    try {
+      const id = await crew.hash(held)
+      if (index.has(type, id) || writer.isPending(type, id)) return { id, known: true, packedBytes: 0 }
+      writer.claim(type, id)
+      try {
+        const sealed = await crew.seal(held, type)
+        await writer.add(type, id, sealed)
+        return { id, known: false, packedBytes: sealed.stored.length }
+      } catch (error) {
+        writer.fail(error)
+        throw error
+      }
+    } finally {
+      held.release()
+    }
+  }
+
+  async function openBlob(type: BlobType, id: BlobId, location: BlobLocation, stored: Uint8Array): Promise<Uint8Array> {
+    const opened = await crew.open(id, location, stored)
+    if ('damage' in opened) {
+      throw new Failure('blob.damaged', { blobId: id, type, packId: location.packId, offset: location.offset, reason: opened.damage })
+    }
+    return opened.plaintext
   }
 
   async function readPack(packId: PackId, offset: number, length: number): Promise<Uint8Array> {
@@ -186,23 +229,7 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
 
     chunker: () => chunker,
 
-    async saveBlob(type, plaintext) {
-      const { index, writer } = getLoaded()
-      assert(plaintext.length <= BLOB_BYTES_MAX)
-      throwIfCancelled(options.signal)
-      writer.throwIfFailed()
-      const id = idOf<BlobId>(plaintext)
-      if (index.has(type, id) || writer.isPending(type, id)) return { id, known: true, packedBytes: 0 }
-      writer.claim(type, id)
-      try {
-        const sealed = sealBlob(sealer, version, level, type, id, plaintext)
-        await writer.add(type, id, sealed)
-        return { id, known: false, packedBytes: sealed.stored.length }
-      } catch (error) {
-        writer.fail(error)
-        throw error
-      }
-    },
+    saveBlob: (type, plaintext) => track(saveBlob(type, plaintext)),
 
     flush: () => getLoaded().writer.flush(),
 
@@ -215,13 +242,7 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
       return repository.openBlob(type, id, location, stored)
     },
 
-    async openBlob(type, id, location, stored) {
-      const opened = openStored(sealer, id, location, stored)
-      if ('damage' in opened) {
-        throw new Failure('blob.damaged', { blobId: id, type, packId: location.packId, offset: location.offset, reason: opened.damage })
-      }
-      return opened.plaintext
-    },
+    openBlob: (type, id, location, stored) => track(openBlob(type, id, location, stored)),
 
     async listSnapshots(filter = {}) {
       const { tags = [], hostname, paths, onDamaged, signal } = filter
@@ -277,6 +298,8 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
 
     async [Symbol.asyncDispose]() {
       await loaded?.writer.close()
+      while (underWay.size > 0) await Promise.allSettled(underWay)
+      await crew.disband()
     },
   }
   return repository

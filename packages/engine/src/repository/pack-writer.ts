@@ -8,15 +8,15 @@
  */
 import assert from 'node:assert/strict'
 import type { Storage } from '@opencbr/storage'
+import { ENVELOPE_BYTES } from '../crypto/envelope.ts'
 import type { Sealer } from '../crypto/envelope.ts'
-import { idOf } from '../crypto/ids.ts'
 import { Failure } from '../failure.ts'
 import { encodeIndex } from '../format/index-file.ts'
 import type { IndexedPack } from '../format/index-file.ts'
-import { decodePackHeader, encodePackHeader } from '../format/pack-header.ts'
+import { decodePackHeader, encodePackHeader, HEADER_LENGTH_BYTES, headerEntryBytes } from '../format/pack-header.ts'
 import type { PackedBlob } from '../format/pack-header.ts'
-import type { SealedBlob } from './blob-codec.ts'
 import type { BlobIndex } from './blob-index.ts'
+import type { SealedBlob } from './crew/blob-work.ts'
 import { putNamedByContent } from './guarded-storage.ts'
 import { keyOf } from './layout.ts'
 import type { SealedFiles } from './sealed-files.ts'
@@ -24,15 +24,21 @@ import type { BlobId, BlobType, PackId } from './types.ts'
 
 /** A pack is closed once it holds this much; blobs are not split, so packs are a little larger. */
 export const PACK_BYTES = 16 * 1024 * 1024
-const UPLOADS_MAX = 3
+/** A pack is closed before its header gets long, too. */
+const PACK_BLOBS_MAX = 16_384
+const UPLOADS_MAX = 2
 /** Index files are closed at this size, and after this time even when smaller. */
 export const INDEX_BLOBS_MAX = 50_000
 const INDEX_AGE_MS_MAX = 10 * 60_000
 
+/** Memory for a pack with a last blob as long as the chunker cuts them, and its header. */
+const PACK_MEMORY_BYTES = 25 * 1024 * 1024
+
 interface OpenPack {
-  readonly parts: Uint8Array[]
+  readonly memory: SharedArrayBuffer
   readonly blobs: PackedBlob[]
-  bytes: number
+  /** Bytes of the blobs. */
+  filled: number
 }
 
 export interface PackWriter {
@@ -73,12 +79,24 @@ export function sealHeader(sealer: Sealer, blobs: readonly PackedBlob[]): Uint8A
   return [envelope, trailer]
 }
 
+function sealedHeaderBytes(blobCount: number): number {
+  return blobCount * headerEntryBytes(true) + ENVELOPE_BYTES + HEADER_LENGTH_BYTES
+}
+
+/** @param name gives the hash of the first bytes of some memory */
 export function createPackWriter(
-  storage: Storage, sealer: Sealer, files: SealedFiles, index: BlobIndex, now: () => Date,
+  storage: Storage,
+  sealer: Sealer,
+  name: (memory: SharedArrayBuffer, bytes: number) => Promise<PackId>,
+  files: SealedFiles,
+  index: BlobIndex,
+  now: () => Date,
 ): PackWriter {
   const pending: Record<BlobType, Set<BlobId>> = { data: new Set(), tree: new Set() }
   const open = new Map<BlobType, OpenPack>()
   const uploads = new Set<Promise<void>>()
+  /** Memory of packs that have been stored, for those that come. */
+  const idleMemory: SharedArrayBuffer[] = []
   let unindexed: IndexedPack[] = []
   let unindexedBlobs = 0
   let unindexedSince = 0
@@ -100,10 +118,21 @@ export function createPackWriter(
     await files.save('index', encodeIndex(packs))
   }
 
+  function takeMemory(bytes: number): SharedArrayBuffer {
+    if (bytes > PACK_MEMORY_BYTES) return new SharedArrayBuffer(bytes)
+    return idleMemory.pop() ?? new SharedArrayBuffer(PACK_MEMORY_BYTES)
+  }
+
   async function upload(pack: OpenPack): Promise<void> {
-    pack.parts.push(...sealHeader(sealer, pack.blobs))
-    const id = idOf<PackId>(...pack.parts)
-    await putNamedByContent(storage, keyOf('data', id), pack.parts)
+    const { memory } = pack
+    let bytes = pack.filled
+    for (const part of sealHeader(sealer, pack.blobs)) {
+      new Uint8Array(memory, bytes).set(part)
+      bytes += part.length
+    }
+    const id = await name(memory, bytes)
+    await putNamedByContent(storage, keyOf('data', id), [new Uint8Array(memory, 0, bytes)])
+    if (memory.byteLength === PACK_MEMORY_BYTES) idleMemory.push(memory)
     const indexed = { id, blobs: pack.blobs }
     index.addPack(indexed)
     for (const blob of pack.blobs) pending[blob.type].delete(blob.id)
@@ -131,13 +160,18 @@ export function createPackWriter(
     async add(type, id, { stored, plainLength, compressed }) {
       throwIfFailed()
       assert(pending[type].has(id))
-      const pack = open.get(type) ?? { parts: [], blobs: [], bytes: 0 }
+      let pack = open.get(type)
+      if (pack !== undefined && pack.filled + stored.length + sealedHeaderBytes(pack.blobs.length + 1) > pack.memory.byteLength) {
+        startUpload(type)
+        pack = undefined
+      }
+      pack ??= { memory: takeMemory(stored.length + sealedHeaderBytes(1)), blobs: [], filled: 0 }
       open.set(type, pack)
-      pack.parts.push(stored)
-      pack.blobs.push({ type, id, offset: pack.bytes, length: stored.length, plainLength, compressed })
-      pack.bytes += stored.length
-      if (pack.bytes >= PACK_BYTES) startUpload(type)
-      while (uploads.size >= UPLOADS_MAX) await Promise.race(uploads)
+      new Uint8Array(pack.memory, pack.filled).set(stored)
+      pack.blobs.push({ type, id, offset: pack.filled, length: stored.length, plainLength, compressed })
+      pack.filled += stored.length
+      if (pack.filled >= PACK_BYTES || pack.blobs.length >= PACK_BLOBS_MAX) startUpload(type)
+      while (uploads.size > UPLOADS_MAX) await Promise.race(uploads)
       throwIfFailed()
     },
 

@@ -1,0 +1,185 @@
+/**
+ * Gets the work on blobs done by worker threads, in memory that all threads see. Small blobs lie
+ * together in one slab and go over many in a message. A repository that has little to do starts no
+ * thread at all: the first small blobs are done in place.
+ */
+import os from 'node:os'
+import { createSealer } from '../../crypto/envelope.ts'
+import type { Sealer, SealingKey } from '../../crypto/envelope.ts'
+import { idOf } from '../../crypto/ids.ts'
+import type { BlobId, BlobType, PackId } from '../types.ts'
+import { hashSlot, idIn, openStored, plaintextIn, sealedIn, sealSlot, slotBytes } from './blob-work.ts'
+import type { SealedBlob, SealingRules, StoredForm } from './blob-work.ts'
+import { Gatherer } from './gatherer.ts'
+import type { OpenedBlob, SlotPlace } from './protocol.ts'
+import { SlabPool } from './slab-pool.ts'
+import type { Slab } from './slab-pool.ts'
+import { workerPool } from './worker-pool.ts'
+
+/** What lies in slabs at once: enough for every worker to have work waiting. */
+const SLAB_BYTES_PER_CORE = 16 * 1024 * 1024
+/** Blobs up to this size lie together in slabs of this size. */
+const SMALL_BYTES_MAX = 128 * 1024
+const SHARED_SLAB_BYTES = 512 * 1024
+/** A message is sent once it has this much work. */
+const MESSAGE_WEIGHT_MAX = 512 * 1024
+/** What a blob costs beside its bytes, expressed in bytes. */
+const BLOB_WEIGHT = 4096
+
+/** In place, as long as no worker runs: blobs up to this size, until so much has been done. */
+const IN_PLACE_BLOB_BYTES_MAX = 64 * 1024
+const IN_PLACE_BYTES_MAX = 1024 * 1024
+
+/** Bytes in memory that the workers see. */
+export interface HeldBytes {
+  readonly slot: Uint8Array
+  /** Where the slot lies for the workers; undefined for what is done in place. */
+  readonly place: SlotPlace | undefined
+  readonly length: number
+  release(): void
+}
+
+/** A slab, how far it is filled, and by how many blobs that are still held. */
+interface SharedSlab {
+  readonly slab: Slab
+  filled: number
+  held: number
+}
+
+type SealOrder = SlotPlace & { readonly type: BlobType }
+type OpenOrder = SlotPlace & StoredForm & { readonly id: BlobId; readonly storedLength: number }
+
+export class BlobCrew {
+  readonly #key: SealingKey
+  readonly #rules: SealingRules
+  readonly #sealer: Sealer
+  readonly #slabs = new SlabPool(SLAB_BYTES_PER_CORE * Math.max(2, os.availableParallelism()))
+  readonly #hashes: Gatherer<SlotPlace, true>
+  readonly #seals: Gatherer<SealOrder, true>
+  readonly #opens: Gatherer<OpenOrder, OpenedBlob>
+  #keyId: number | undefined
+  #inPlaceBytes = 0
+  /** The slab that small blobs are put into at the moment. */
+  #shared: Promise<SharedSlab> | undefined
+
+  constructor(key: SealingKey, rules: SealingRules) {
+    this.#key = key
+    this.#rules = rules
+    this.#sealer = createSealer(key)
+    this.#hashes = new Gatherer(MESSAGE_WEIGHT_MAX, (slots, weight) =>
+      workerPool.submit(this.#getKeyId(), { kind: 'hash', slots }, weight).then(() => slots.map(() => true)),
+    )
+    this.#seals = new Gatherer(MESSAGE_WEIGHT_MAX, (slots, weight) =>
+      workerPool.submit(this.#getKeyId(), { kind: 'seal', slots }, weight).then(() => slots.map(() => true)),
+    )
+    this.#opens = new Gatherer(MESSAGE_WEIGHT_MAX, (blobs, weight) =>
+      workerPool.submit(this.#getKeyId(), { kind: 'open', blobs }, weight),
+    )
+  }
+
+  /** Puts a plaintext where the crew can work on it, as soon as there is room; release it in the end. */
+  async hold(plaintext: Uint8Array): Promise<HeldBytes> {
+    const { length } = plaintext
+    const bytes = this.#staysInPlace(length) ? holdInPlace(length) : await this.#holdInSlab(length, slotBytes(length))
+    plaintextIn(bytes.slot, length).set(plaintext)
+    return bytes
+  }
+
+  async hash({ slot, place, length }: HeldBytes): Promise<BlobId> {
+    if (place === undefined) hashSlot(slot, length)
+    else await this.#hashes.add(place, length + BLOB_WEIGHT)
+    return idIn(slot)
+  }
+
+  /** Seals what has been hashed; the stored form lies in the held memory. Throws `host.unsound`. */
+  async seal({ slot, place, length }: HeldBytes, type: BlobType): Promise<SealedBlob> {
+    if (place === undefined) sealSlot(this.#sealer, this.#rules, type, slot, length)
+    else await this.#seals.add({ ...place, type }, length + BLOB_WEIGHT)
+    return sealedIn(slot, length)
+  }
+
+  /** Opens a stored blob; the plaintext is new memory. */
+  async open(id: BlobId, form: StoredForm, stored: Uint8Array): Promise<OpenedBlob> {
+    if (this.#staysInPlace(form.plainLength)) return openStored(this.#sealer, id, form, stored)
+    const bytes = await this.#holdInSlab(stored.length, stored.length)
+    try {
+      bytes.slot.set(stored)
+      return await this.#opens.add(
+        { ...bytes.place, id, storedLength: stored.length, plainLength: form.plainLength, compressed: form.compressed },
+        form.plainLength + BLOB_WEIGHT,
+      )
+    } finally {
+      bytes.release()
+    }
+  }
+
+  /** The hash of the first bytes of some shared memory. */
+  async name(memory: SharedArrayBuffer, bytes: number): Promise<PackId> {
+    if (this.#staysInPlace(bytes)) return idOf<PackId>(new Uint8Array(memory, 0, bytes))
+    return workerPool.submit(this.#getKeyId(), { kind: 'name', memory, bytes }, bytes)
+  }
+
+  /** Ends the crew's work; nothing may be under way any more. */
+  async disband(): Promise<void> {
+    if (this.#keyId !== undefined) await workerPool.removeKey(this.#keyId)
+    this.#keyId = undefined
+  }
+
+  #getKeyId(): number {
+    this.#keyId ??= workerPool.addKey({ key: this.#key, rules: this.#rules })
+    return this.#keyId
+  }
+
+  #staysInPlace(bytes: number): boolean {
+    if (workerPool.isStarted || bytes > IN_PLACE_BLOB_BYTES_MAX || this.#inPlaceBytes > IN_PLACE_BYTES_MAX) return false
+    this.#inPlaceBytes += bytes + BLOB_WEIGHT
+    return true
+  }
+
+  async #holdInSlab(length: number, slotLength: number): Promise<HeldBytes & { place: SlotPlace }> {
+    if (slotLength > SMALL_BYTES_MAX) {
+      const slab = await this.#slabs.take(slotLength)
+      return held(slab, 0, length, slotLength, () => this.#slabs.give(slab))
+    }
+    for (;;) {
+      this.#shared ??= this.#openShared()
+      const opened = this.#shared
+      const shared = await opened
+      const { slab, filled } = shared
+      if (filled + slotLength > slab.bytes.length) {
+        // Full, as whoever comes first finds out.
+        if (this.#shared === opened) {
+          this.#shared = undefined
+          this.#letGo(shared)
+        }
+        continue
+      }
+      shared.filled += slotLength + 63 - ((slotLength + 63) % 64)
+      shared.held += 1
+      return held(slab, filled, length, slotLength, () => this.#letGo(shared))
+    }
+  }
+
+  async #openShared(): Promise<SharedSlab> {
+    // Being open for more counts as one that holds it.
+    return { slab: await this.#slabs.take(SHARED_SLAB_BYTES), filled: 0, held: 1 }
+  }
+
+  #letGo(shared: SharedSlab): void {
+    shared.held -= 1
+    if (shared.held === 0) this.#slabs.give(shared.slab)
+  }
+}
+
+function held(slab: Slab, offset: number, length: number, slotLength: number, release: () => void): HeldBytes & { place: SlotPlace } {
+  return {
+    slot: slab.bytes.subarray(offset, offset + slotLength),
+    place: { memory: slab.memory, offset, plainLength: length },
+    length,
+    release,
+  }
+}
+
+function holdInPlace(length: number): HeldBytes {
+  return { slot: new Uint8Array(slotBytes(length)), place: undefined, length, release: () => undefined }
+}
