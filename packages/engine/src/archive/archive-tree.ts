@@ -100,18 +100,20 @@ class TreeWalk {
   }
 
   async archiveRoot(root: OpenSource, path: Buffer, previous: TreeNode | undefined): Promise<TreeNode> {
-    const { node } = await this.#archiveDirectory(root, Buffer.from(path.subarray(path.lastIndexOf('/') + 1)), path, previous)
+    const name = Buffer.from(path.subarray(path.lastIndexOf('/') + 1))
+    const { node } = await this.#archiveDirectory(root, name, path, previous, () => loadPreviousTree(this.#run.repository, previous))
     return node
   }
 
   /** Walks through a directory; what is returned is settled once all below it is stored. */
   async #archiveDirectory(
     source: OpenSource, name: Buffer, path: Buffer, previousNode: TreeNode | undefined,
+    loadPrevious: () => Promise<PreviousTree | undefined>,
   ): Promise<{ node: Promise<TreeNode> }> {
     const run = this.#run
     const base = { ...describe(name, 'dir', source.stat, run.owners), extendedAttributes: this.#attributesOf(source.descriptor, path) }
     const isEntered = this.#device === undefined || source.stat.dev === this.#device
-    const previous = isEntered ? await loadPreviousTree(run.repository, previousNode) : undefined
+    const previous = isEntered ? await loadPrevious() : undefined
     const directory: Directory = { descriptor: source.descriptor, path, previous, nodes: [] }
     for (const entryName of isEntered ? this.#listNames(directory) : []) {
       await run.pause()
@@ -210,8 +212,10 @@ class TreeWalk {
   async #enterDirectory(entry: Entry): Promise<boolean> {
     using source = tryOpen(() => openSourceDirectory(entry.place))
     if (source === undefined) return false
-    const { node } = await this.#archiveDirectory(source, entry.name, pathOf(entry), entry.previous)
-    entry.directory.nodes.push(node)
+    const { previous, directory } = entry
+    const loadPrevious = async () => (previous?.type === 'dir' ? directory.previous?.enterFound() : undefined)
+    const { node } = await this.#archiveDirectory(source, entry.name, pathOf(entry), previous, loadPrevious)
+    directory.nodes.push(node)
     return true
   }
 

@@ -1,15 +1,23 @@
-import { Failure } from '../failure.ts'
 import { compareNames, decodeTree, type TreeNode } from '../format/tree.ts'
 import type { BlobReader, BlobId } from '../repository/types.ts'
+
+/** Trees of directories further on that are fetched while the walk is still at an earlier one. */
+const TREES_AHEAD = 8
 
 /** A directory as the parent snapshot has it. */
 export class PreviousTree {
   readonly id: BlobId
   readonly bytes: Uint8Array
+  readonly #reader: BlobReader
   readonly #nodes: readonly TreeNode[]
+  /** Loads that were begun, by the place of their nodes. */
+  readonly #begun = new Map<number, Promise<PreviousTree | undefined>>()
+  /** The place behind the node that was found last. */
   #next = 0
+  #nextToBegin = 0
 
-  constructor(id: BlobId, bytes: Uint8Array) {
+  constructor(reader: BlobReader, id: BlobId, bytes: Uint8Array) {
+    this.#reader = reader
     this.id = id
     this.bytes = bytes
     this.#nodes = decodeTree(bytes)
@@ -25,22 +33,39 @@ export class PreviousTree {
     }
     return undefined
   }
+
+  /**
+   * The tree of the directory that `find` found last, as `loadPreviousTree` loads it. Those of the next
+   * directories are loaded meanwhile, for a storage may be far away.
+   */
+  async enterFound(): Promise<PreviousTree | undefined> {
+    const found = this.#next - 1
+    const tree = this.#begun.get(found) ?? loadPreviousTree(this.#reader, this.#nodes[found])
+    for (const place of this.#begun.keys()) if (place <= found) this.#begun.delete(place)
+    this.#nextToBegin = Math.max(this.#nextToBegin, this.#next)
+    while (this.#begun.size < TREES_AHEAD && this.#nextToBegin < this.#nodes.length) {
+      const node = this.#nodes[this.#nextToBegin]
+      if (node?.type === 'dir') {
+        const begun = loadPreviousTree(this.#reader, node)
+        // Its failure is told when the walk comes to it, if ever.
+        begun.catch(() => undefined)
+        this.#begun.set(this.#nextToBegin, begun)
+      }
+      this.#nextToBegin += 1
+    }
+    return tree
+  }
 }
 
 /**
  * The tree of a directory in the parent snapshot, verified; undefined when the parent has none, or
- * when the repository has lost it: then everything below is read and stored again. A tree that is
- * damaged in place ends the run instead, for the repository would take it for stored.
+ * when the index has lost it: then everything below is read and stored again. A tree that the index
+ * names but that cannot be loaded ends the run instead, for the repository would take it for stored.
  */
 export async function loadPreviousTree(reader: BlobReader, node: TreeNode | undefined): Promise<PreviousTree | undefined> {
   const id = node?.type === 'dir' ? node.subtree : undefined
-  if (id === undefined) return undefined
-  try {
-    return new PreviousTree(id, await reader.loadBlob('tree', id))
-  } catch (error) {
-    if (error instanceof Failure && error.code === 'blob.missing') return undefined
-    throw error
-  }
+  if (id === undefined || reader.locate('tree', id) === undefined) return undefined
+  return new PreviousTree(reader, id, await reader.loadBlob('tree', id))
 }
 
 /** Whether the index names every blob of a file's content, and they are as long together as the file. */
