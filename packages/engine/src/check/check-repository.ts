@@ -1,0 +1,213 @@
+/**
+ * Checks of a whole repository and of one snapshot.
+ *
+ * The order is that of every reader: snapshots are listed before the index is loaded, so that a run
+ * that ends meanwhile cannot look like damage. A caller that holds a lock is safe from a prune
+ * meanwhile, too.
+ */
+import { Failure, throwIfCancelled } from '../failure.ts'
+import type { Repository } from '../repository/repository.ts'
+import type { BlobId, SnapshotId } from '../repository/types.ts'
+import { ByteBudget } from '../restore/byte-budget.ts'
+import { damageOf } from '../restore/damage.ts'
+import { fetchBlobs } from '../restore/fetch-blobs.ts'
+import { BlobHealthRecord } from './blob-health.ts'
+import { checkPackSizes, readPacks } from './check-packs.ts'
+import { nameStructureProblems, surveyStructure, type SnapshotRoot } from './check-structure.ts'
+import { CheckFindings, type CheckFinding } from './findings.ts'
+
+/**
+ * `index`: the index is readable, and every pack is there and as long as the index says.
+ * `structure`: also every snapshot and directory is readable, and every piece of every file is there.
+ * `data`: also every byte of every pack is what it should be.
+ */
+export type CheckLevel = 'index' | 'structure' | 'data'
+
+export interface CheckProgress {
+  readonly stage: 'data' | 'structure'
+  /** Bytes of packs at stage `data`, directories at stage `structure`. */
+  readonly done: number
+  /** How many directories there are is known only in the end. */
+  readonly total: number | undefined
+}
+
+export interface CheckOptions {
+  readonly level: CheckLevel
+  /** At level `data`, the share of packs to read, in percent, chosen anew each time; all by default. */
+  readonly samplePercent?: number | undefined
+  /** Chooses the sample: numbers from 0 to below 1. */
+  readonly random?: (() => number) | undefined
+  readonly signal?: AbortSignal | undefined
+  readonly onProgress?: ((progress: CheckProgress) => void) | undefined
+}
+
+export interface CheckResult {
+  /** The first ten thousand. */
+  readonly findings: readonly CheckFinding[]
+  readonly findingsTotal: number
+  /** Whether there is no error among the findings, as far as the level looks. */
+  readonly whole: boolean
+  readonly snapshots: number
+  /** Different directories that were judged. */
+  readonly trees: number
+  readonly packs: number
+  readonly packsRead: number
+  /** Bytes of packs that were read whole. */
+  readonly bytesRead: number
+}
+
+/**
+ * Checks a repository; damage is a finding, never an error. Loads the index anew. Throws `cancelled`
+ * and failures of the storage that say nothing about the data.
+ */
+export async function checkRepository(repository: Repository, options: CheckOptions): Promise<CheckResult> {
+  const { level, signal } = options
+  const findings = new CheckFindings()
+  const roots: SnapshotRoot[] = []
+  if (level !== 'index') {
+    const onDamaged = (snapshotId: SnapshotId): void => findings.add('snapshot.damaged', { snapshotId })
+    for (const { id, snapshot } of await repository.listSnapshots({ onDamaged, ...(signal === undefined ? {} : { signal }) })) {
+      roots.push({ id, tree: snapshot.tree })
+    }
+  }
+  const result = (parts: Partial<CheckResult> = {}): CheckResult => ({
+    findings: findings.list, findingsTotal: findings.total, whole: findings.errors === 0,
+    snapshots: roots.length, trees: 0, packs: 0, packsRead: 0, bytesRead: 0, ...parts,
+  })
+  if (!(await loadIndex(repository, findings, signal))) return result()
+
+  const health = new BlobHealthRecord(repository)
+  const stored = await checkPackSizes(repository, findings, health, signal)
+  const packs = stored.bytes.size
+  if (level === 'index') return result({ packs })
+
+  let read = { packs: 0, bytes: 0 }
+  if (level === 'data') {
+    const { samplePercent = 100, random = Math.random } = options
+    read = await readPacks(repository, stored, findings, health, {
+      choose: () => random() * 100 < samplePercent,
+      signal,
+      onProgress: (done, total) => options.onProgress?.({ stage: 'data', done, total }),
+    })
+  }
+  const { trees, isWhole } = await surveyStructure(repository, roots, health, {
+    signal, onProgress: (done) => options.onProgress?.({ stage: 'structure', done, total: undefined }),
+  })
+  if (!isWhole) await nameStructureProblems(repository, roots, health, findings, signal)
+  return result({ packs, trees, packsRead: read.packs, bytesRead: read.bytes })
+}
+
+async function loadIndex(repository: Repository, findings: CheckFindings, signal: AbortSignal | undefined): Promise<boolean> {
+  try {
+    await repository.loadIndex({ reload: true, ...(signal === undefined ? {} : { signal }) })
+    return true
+  } catch (error) {
+    const damage = damageOf(error)
+    if (damage === undefined) throw error
+    findings.add('index.damaged', {}, `${damage.facts['key'] ?? ''}: ${damage.facts['reason'] ?? damage.code}`)
+    return false
+  }
+}
+
+export interface VerifyOptions {
+  /** Whether to read every piece of every file, or only to see that the index has it and its pack is there. */
+  readonly readData: boolean
+  readonly signal?: AbortSignal | undefined
+  /** Called with the bytes of content that were read so far. */
+  readonly onProgress?: ((bytesRead: number) => void) | undefined
+}
+
+export interface VerifyResult {
+  /** The first ten thousand. */
+  readonly findings: readonly CheckFinding[]
+  readonly findingsTotal: number
+  /** Whether the snapshot can be restored whole. */
+  readonly whole: boolean
+  /** Different directories. */
+  readonly trees: number
+  /** Different pieces of content. */
+  readonly blobs: number
+  /** Bytes of content, each piece once; 0 unless data was read. */
+  readonly bytesRead: number
+}
+
+const VERIFY_BYTES_HELD_MAX = 64 * 1024 * 1024
+const VERIFY_BATCH_BLOBS = 4096
+
+/**
+ * Verifies that one snapshot is whole. Loads the index anew. Throws `snapshot.not_found`, `cancelled`
+ * and failures of the storage that say nothing about the data.
+ */
+export async function verifySnapshot(repository: Repository, snapshotId: SnapshotId, options: VerifyOptions): Promise<VerifyResult> {
+  const { signal, readData } = options
+  const findings = new CheckFindings()
+  const seen = new Set<BlobId>()
+  let trees = 0
+  let bytesRead = 0
+  const result = (): VerifyResult => ({
+    findings: findings.list, findingsTotal: findings.total, whole: findings.errors === 0, trees, blobs: seen.size, bytesRead,
+  })
+
+  const root = await findRoot(repository, snapshotId, findings, signal)
+  if (root === undefined || !(await loadIndex(repository, findings, signal))) return result()
+
+  const health = new BlobHealthRecord(repository)
+  await learnStoredPacks(repository, health, signal)
+  const budget = new ByteBudget(VERIFY_BYTES_HELD_MAX)
+  let batch: BlobId[] = []
+  const readBatch = async (): Promise<void> => {
+    const ids = batch
+    batch = []
+    await fetchBlobs(repository, 'data', ids, {
+      onBlob(_id, plaintext) {
+        bytesRead += plaintext.length
+      },
+      onDamage(id) {
+        if (repository.locate('data', id) !== undefined) health.setDamaged('data', id)
+      },
+    }, { budget, signal })
+    options.onProgress?.(bytesRead)
+  }
+  const survey = await surveyStructure(repository, [root], health, {
+    signal,
+    async onContent(content) {
+      for (const id of content) {
+        if (seen.has(id)) continue
+        seen.add(id)
+        if (!readData) continue
+        batch.push(id)
+        if (batch.length >= VERIFY_BATCH_BLOBS) await readBatch()
+      }
+    },
+  })
+  await readBatch()
+  trees = survey.trees
+  // Content that proved damaged while the trees were being judged was not known to be when they were.
+  if (!survey.isWhole || health.hasDamagedBlobs) await nameStructureProblems(repository, [root], health, findings, signal)
+  return result()
+}
+
+async function findRoot(
+  repository: Repository, snapshotId: SnapshotId, findings: CheckFindings, signal: AbortSignal | undefined,
+): Promise<SnapshotRoot | undefined> {
+  try {
+    const snapshot = await repository.findSnapshot(snapshotId, signal)
+    if (snapshot === undefined) throw new Failure('snapshot.not_found', { snapshotId })
+    return { id: snapshotId, tree: snapshot.tree }
+  } catch (error) {
+    if (damageOf(error) === undefined) throw error
+    findings.add('snapshot.damaged', { snapshotId })
+    return undefined
+  }
+}
+
+/** Learns which packs are missing or too short; whether that matters, the snapshot's content decides. */
+async function learnStoredPacks(repository: Repository, health: BlobHealthRecord, signal: AbortSignal | undefined): Promise<void> {
+  const listed = new Map<string, number>()
+  for await (const { id, size } of repository.listPacks(signal)) listed.set(id, size)
+  for (const { id, size } of repository.indexedPacks()) {
+    throwIfCancelled(signal)
+    const bytes = listed.get(id) ?? (await repository.statPack(id, signal)) ?? 0
+    if (bytes < size) health.setPackBytes(id, bytes)
+  }
+}
