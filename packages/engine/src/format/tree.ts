@@ -94,18 +94,30 @@ export function compareNames(a: Uint8Array, b: Uint8Array): number {
   return Buffer.compare(a, b)
 }
 
+const PIECE_LENGTH = 1 << 20
+
 /** The bytes of a tree; its id is their SHA-256. The nodes must be in strictly ascending order of names. */
 export function encodeTree(nodes: readonly TreeNode[]): Buffer {
-  const texts: string[] = []
+  const pieces: Buffer[] = []
+  let text = '{"nodes":['
   let previous: Buffer | undefined
   for (const node of nodes) {
-    if (previous !== undefined && compareNames(previous, node.name) >= 0) {
-      throw new Error(`The nodes of a tree are out of order at '${node.name.toString()}'.`)
+    if (previous !== undefined) {
+      if (compareNames(previous, node.name) >= 0) {
+        throw new Error(`The nodes of a tree are out of order at '${node.name.toString()}'.`)
+      }
+      text += ','
     }
     previous = node.name
-    texts.push(encodeNode(node))
+    text += encodeNode(node)
+    // A directory of millions of files is longer than a string may be.
+    if (text.length > PIECE_LENGTH) {
+      pieces.push(Buffer.from(text))
+      text = ''
+    }
   }
-  return Buffer.from(`{"nodes":[${texts.join(',')}]}\n`)
+  const last = Buffer.from(`${text}]}\n`)
+  return pieces.length === 0 ? last : Buffer.concat([...pieces, last])
 }
 
 function encodeNode(node: TreeNode): string {

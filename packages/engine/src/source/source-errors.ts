@@ -12,7 +12,7 @@ const FATAL: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOMEM'])
 /** The code of a failed system call that concerns one file only. Throws everything else. */
 export function fileCodeOf(error: unknown): string {
   const code = systemCodeOf(error)
-  if (FATAL.has(code)) throw error
+  if (FATAL.has(code)) throw new Failure('source.unreadable', { reason: code }, { cause: error })
   return code
 }
 
