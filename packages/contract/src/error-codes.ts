@@ -2,6 +2,15 @@
  * The cloud's error codes: everything that a call, a task, a skipped resource or a protectable may
  * show. Most are reserved here for what is not built yet; `docs/errors.md` lists those in use.
  */
+import { Type } from 'typebox'
+
+/** The body of a call that failed. */
+export const ErrorAnswer = Type.Object({
+  error_code: Type.String({ pattern: String.raw`^(BackupService|APIGW)\.\d{4}$` }),
+  error_msg: Type.String({ description: 'Names the field or the id.' }),
+  request_id: Type.Optional(Type.String({ description: 'Only where the call did not reach its operation.' })),
+})
+
 export type ErrorSurface = 'http' | 'task' | 'skipped' | 'protectable'
 
 export interface ErrorCode {

@@ -54,6 +54,7 @@ export const failures = {
   'vault.too_many_tags': { status: 400, code: '6600', text: (f) => `A vault carries at most ${f['max']} tags.` },
   'restore.disk_not_found': { status: 404, code: '7000', text: (f) => `The disk ${f['resourceId']} does not exist.` },
   'parameter.invalid': { status: 400, code: '9900', text: (f) => `Invalid ${f['field']} provided: ${f['reason']}.` },
+  'operation.not_supported': { status: 400, code: '9900', text: (f) => `${f['operation']} is not supported here: ${f['reason']}.` },
   'not_supported': { status: 400, code: '9900', text: (f) => `Invalid ${f['field']} provided: not supported here: ${f['reason']}.` },
 } as const satisfies Record<string, FailureKind>
 

@@ -12,9 +12,11 @@ import { backupRoutes } from './http/routes/backup-routes.ts'
 import { checkpointRoutes } from './http/routes/checkpoint-routes.ts'
 import { identityRoutes } from './http/routes/identity-routes.ts'
 import { operationLogRoutes } from './http/routes/operation-log-routes.ts'
+import { policyRoutes } from './http/routes/policy-routes.ts'
 import { protectableRoutes } from './http/routes/protectable-routes.ts'
 import { resourceRoutes } from './http/routes/resource-routes.ts'
-import { serviceRoutes } from './http/routes/service-routes.ts'
+import { openApiRoute, serviceRoutes } from './http/routes/service-routes.ts'
+import { unsupportedRoutes } from './http/routes/unsupported-routes.ts'
 import { vaultRoutes } from './http/routes/vault-routes.ts'
 import { authenticate, makeBootstrapUser, updateBootstrapEndpoint } from './identity/index.ts'
 import { openSecrets } from './secrets.ts'
@@ -31,12 +33,12 @@ export interface Service extends AsyncDisposable {
 export interface ServiceOverrides {
   readonly clock?: Clock
   /** 'none' starts no agent: jobs wait, for tests that look at what comes before they run. */
-  readonly agent?: AgentHostOptions | 'none'
+  readonly agent?: AgentHostOptions | 'none' | undefined
 }
 
 /** Every operation that the server answers. */
 export function allRoutes(deps: Deps): Route[] {
-  return [
+  const routes = [
     ...serviceRoutes(deps),
     ...identityRoutes(deps),
     ...resourceRoutes(deps),
@@ -45,7 +47,10 @@ export function allRoutes(deps: Deps): Route[] {
     ...backupRoutes(deps),
     ...checkpointRoutes(deps),
     ...operationLogRoutes(deps),
+    ...policyRoutes(),
+    ...unsupportedRoutes(),
   ]
+  return [...routes, openApiRoute(routes)]
 }
 
 /**

@@ -155,7 +155,7 @@ function listRoutes(deps: Pick<Deps, 'db'>, contextOf: (call: AnyCall) => Catalo
       handle: async (call) => ok(projectsToWire(call.origin, await listProjects(deps, identityOf(call), {}))),
     }),
     route({
-      operationId: 'listProjects',
+      operationId: 'listIdentityProjects',
       method: 'GET',
       path: '/v3/projects',
       alsoAt: ['/identity/v3/projects'],

@@ -1,6 +1,7 @@
-import type { Deps } from '../../deps.ts'
-import { ok, route, type Route } from '../route.ts'
 import { Type } from 'typebox'
+import type { Deps } from '../../deps.ts'
+import { makeOpenApi } from '../openapi.ts'
+import { ok, route, type Route } from '../route.ts'
 
 /** What belongs to no noun: whether the server is ready. */
 export function serviceRoutes({ db }: Pick<Deps, 'db'>): Route[] {
@@ -18,4 +19,17 @@ export function serviceRoutes({ db }: Pick<Deps, 'db'>): Route[] {
       },
     }),
   ]
+}
+
+/** The description of all other operations. */
+export function openApiRoute(routes: readonly Route[]): Route {
+  return route({
+    operationId: 'showOpenApi',
+    method: 'GET',
+    path: '/openapi.json',
+    access: { kind: 'public' },
+    summary: 'Describes every operation as OpenAPI 3.1.',
+    schemas: { response: { 200: Type.Object({ openapi: Type.String(), paths: Type.Object({}) }) } },
+    handle: async (call) => ok(makeOpenApi(routes, call.origin)),
+  })
 }

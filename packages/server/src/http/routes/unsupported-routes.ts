@@ -1,0 +1,110 @@
+/**
+ * Operations of the contract that this server does not offer. They answer, so that a client is told
+ * what is missing and why, instead of that the path does not exist; `docs/api.md` lists them.
+ */
+import { Failure } from '../../failures.ts'
+import { route, type Route } from '../route.ts'
+
+export interface UnsupportedOperation {
+  readonly operationId: string
+  readonly method: Route['method']
+  readonly path: string
+  /** Ends the sentence "… is not supported here: …". */
+  readonly reason: string
+}
+
+const NO_SCHEDULER = 'nothing runs on a schedule yet, so start runs with createCheckpoint'
+const ONE_PROJECT = 'the server has one project, so there is nobody to share with'
+const ONE_REGION = 'there is no second region'
+const ONE_MACHINE = 'there are no agents on other machines, so declare what this machine holds as resources'
+const TAGS_ON_CREATION = 'tags are given when a vault is created, and shown with it'
+const FIGURES_IN_LISTS = 'vaults show their own figures, in listVault'
+const NO_ORGANIZATIONS = 'there are no organizations'
+const NO_OLDER_SERVICE = 'there is no older service to move from'
+const NO_SALES = 'this server sells nothing'
+
+function of(reason: string, ...operations: readonly (readonly [string, Route['method'], string])[]): UnsupportedOperation[] {
+  return operations.map(([operationId, method, path]) => ({ operationId, method, path, reason }))
+}
+
+export const unsupportedOperations: readonly UnsupportedOperation[] = [
+  ...of(NO_SCHEDULER,
+    ['createPolicy', 'POST', '/v3/:project_id/policies'],
+    ['updatePolicy', 'PUT', '/v3/:project_id/policies/:policy_id'],
+    ['associateVaultPolicy', 'POST', '/v3/:project_id/vaults/:vault_id/associatepolicy'],
+    ['disassociateVaultPolicy', 'POST', '/v3/:project_id/vaults/:vault_id/dissociatepolicy'],
+    ['setVaultResource', 'PUT', '/v3/:project_id/vaults/:vault_id/set-resources']),
+  ...of('notifications are not sent, and each vault has its own settings, in updateVault',
+    ['batchUpdateVault', 'PUT', '/v3/:project_id/vaults/batch-update']),
+  ...of('backups stay in the repository that they were written to',
+    ['migrateVaultResource', 'POST', '/v3/:project_id/vaults/:vault_id/migrateresources']),
+  ...of(ONE_PROJECT,
+    ['showMembersDetail', 'GET', '/v3/:project_id/backups/:backup_id/members'],
+    ['addMember', 'POST', '/v3/:project_id/backups/:backup_id/members'],
+    ['showMemberDetail', 'GET', '/v3/:project_id/backups/:backup_id/members/:member_id'],
+    ['updateMemberStatus', 'PUT', '/v3/:project_id/backups/:backup_id/members/:member_id'],
+    ['deleteMember', 'DELETE', '/v3/:project_id/backups/:backup_id/members/:member_id'],
+    ['showDomain', 'GET', '/v3/domain/:source_project_id']),
+  ...of('GET /v3/projects lists the projects that the caller may act in',
+    ['listProjects', 'GET', '/v3/region-projects'],
+    ['listDomainProjects', 'GET', '/v3/domain/:domain_name/projects']),
+  ...of(ONE_REGION,
+    ['listExternalVault', 'GET', '/v3/:project_id/vaults/external'],
+    ['copyBackup', 'POST', '/v3/:project_id/backups/:backup_id/replicate'],
+    ['copyCheckpoint', 'POST', '/v3/:project_id/checkpoints/replicate'],
+    ['showReplicationCapabilities', 'GET', '/v3/:project_id/replication-capabilities']),
+  ...of('there is no hybrid storage to take backups over from',
+    ['importBackup', 'POST', '/v3/:project_id/backups/sync'],
+    ['importCheckpoint', 'POST', '/v3/:project_id/checkpoints/sync']),
+  ...of(TAGS_ON_CREATION,
+    ['showVaultTag', 'GET', '/v3/:project_id/vault/:vault_id/tags'],
+    ['createVaultTags', 'POST', '/v3/:project_id/vault/:vault_id/tags'],
+    ['deleteVaultTag', 'DELETE', '/v3/:project_id/vault/:vault_id/tags/:key'],
+    ['batchCreateAndDeleteVaultTags', 'POST', '/v3/:project_id/vault/:vault_id/tags/action'],
+    ['showVaultProjectTag', 'GET', '/v3/:project_id/vault/tags'],
+    ['showVaultResourceInstances', 'POST', '/v3/:project_id/vault/resource_instances/action']),
+  ...of(FIGURES_IN_LISTS,
+    ['showSummary', 'GET', '/v3/:project_id/vaults/summary'],
+    ['showStorageUsage', 'GET', '/v3/:project_id/storage_usage']),
+  ...of(ONE_MACHINE,
+    ['checkAgent', 'POST', '/v3/:project_id/agent/check'],
+    ['listAgent', 'GET', '/v3/:project_id/agents'],
+    ['registerAgent', 'POST', '/v3/:project_id/agents'],
+    ['showAgent', 'GET', '/v3/:project_id/agents/:agent_id'],
+    ['updateAgent', 'PUT', '/v3/:project_id/agents/:agent_id'],
+    ['unregisterAgent', 'DELETE', '/v3/:project_id/agents/:agent_id'],
+    ['addAgentPath', 'POST', '/v3/:project_id/agents/:agent_id/add-path'],
+    ['removeAgentPath', 'POST', '/v3/:project_id/agents/:agent_id/remove-path']),
+  ...of('there are no switches: what works is in docs/api.md',
+    ['listFeatures', 'GET', '/v3/:project_id/cbr-features'],
+    ['showFeature', 'GET', '/v3/:project_id/cbr-features/:feature_key']),
+  ...of(NO_ORGANIZATIONS,
+    ['listOrganizationPolicies', 'GET', '/v3/:project_id/organization-policies'],
+    ['createOrganizationPolicy', 'POST', '/v3/:project_id/organization-policies'],
+    ['showOrganizationPolicy', 'GET', '/v3/:project_id/organization-policies/:organization_policy_id'],
+    ['updateOrganizationPolicy', 'PUT', '/v3/:project_id/organization-policies/:organization_policy_id'],
+    ['deleteOrganizationPolicy', 'DELETE', '/v3/:project_id/organization-policies/:organization_policy_id'],
+    ['listOrganizationPolicyDetail', 'GET', '/v3/:project_id/organization-policies/:organization_policy_id/policy-detail']),
+  ...of(NO_OLDER_SERVICE,
+    ['showMigrateStatus', 'GET', '/v3/migrates'],
+    ['migrateDomain', 'POST', '/v3/migrates']),
+  ...of(NO_SALES,
+    ['createPostPaidVault', 'POST', '/v3/:project_id/vaults/order'],
+    ['changeVaultChargeMode', 'POST', '/v3/:project_id/vaults/change-charge-mode'],
+    ['changeOrder', 'POST', '/v3/:project_id/orders/change'],
+    ['updateOrder', 'PUT', '/v3/:project_id/orders/:order_id']),
+]
+
+export function unsupportedRoutes(): Route[] {
+  return unsupportedOperations.map(({ operationId, method, path, reason }) => route({
+    operationId,
+    method,
+    path,
+    access: path.includes(':project_id') ? { kind: 'project', action: `cbr:unsupported:${operationId}` } : { kind: 'authenticated' },
+    summary: `Not supported: ${reason}`,
+    schemas: {},
+    async handle() {
+      throw new Failure('operation.not_supported', { operation: operationId, reason })
+    },
+  }))
+}
