@@ -1,7 +1,7 @@
 import { throwIfCancelled } from '../failure.ts'
 import { headerEntryBytes } from '../format/pack-header.ts'
 import type { PackedBlob } from '../format/pack-header.ts'
-import { PACK_BYTES } from '../repository/pack-writer.ts'
+import { PACK_BLOBS_MAX, PACK_BYTES } from '../repository/pack-writer.ts'
 import type { Repository } from '../repository/repository.ts'
 import type { SavedPack, StoredBlob } from '../repository/stored-files.ts'
 import type { BlobType, PackId } from '../repository/types.ts'
@@ -53,7 +53,7 @@ export async function copyBlobs(
     const pack = open[blob.type]
     pack.blobs.push(blob)
     pack.bytes += blob.stored.length
-    if (pack.bytes >= PACK_BYTES) close(blob.type)
+    if (pack.bytes >= PACK_BYTES || pack.blobs.length >= PACK_BLOBS_MAX) close(blob.type)
     while (saves.size >= SAVES_MAX) await Promise.race(saves)
     if (failure !== undefined) throw failure.error
   }

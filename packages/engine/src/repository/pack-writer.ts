@@ -25,7 +25,7 @@ import type { BlobId, BlobType, PackId } from './types.ts'
 /** A pack is closed once it holds this much; blobs are not split, so packs are a little larger. */
 export const PACK_BYTES = 16 * 1024 * 1024
 /** A pack is closed before its header gets long, too. */
-const PACK_BLOBS_MAX = 16_384
+export const PACK_BLOBS_MAX = 16_384
 const UPLOADS_MAX = 2
 /** Index files are closed at this size, and after this time even when smaller. */
 export const INDEX_BLOBS_MAX = 50_000
