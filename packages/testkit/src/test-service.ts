@@ -62,7 +62,7 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
       logLevel: 'silent',
       ...options.config,
       dataDir,
-    }, { clock, ...(options.agent === undefined ? {} : { agent: options.agent }) })
+    }, { clock, agent: options.agent })
     return await connect(service, { clock, dataDir, removeData })
   } catch (error) {
     await service?.close()
