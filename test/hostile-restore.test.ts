@@ -3,6 +3,7 @@
  * be made, changed or followed, whatever a tree names and whatever lies in the way.
  */
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import * as fs from 'node:fs'
 import os from 'node:os'
 import { join } from 'node:path'
@@ -352,4 +353,52 @@ test('an image is never written through a link, into a file with other names, or
   assert.deepEqual(fs.readdirSync(outside).sort(), ['folder', 'secret'])
   assert.equal((await restore(join(root, 'large'), [join(root, 'large')])).whole, true)
   assert.deepEqual(fs.readFileSync(join(root, 'large')), Buffer.alloc(8192, 1))
+})
+
+/** Restores twice over the same place, as a user without any rights, and prints what came of it. */
+const UNPRIVILEGED_RUN = `
+  import * as fs from 'node:fs'
+  import { restoreTree } from '@opencbr/engine'
+  import { directoryNode, fileNode, openMemoryRepository, saveHandmadeSnapshot } from './support/handmade-snapshot.ts'
+  const [root] = process.argv.slice(1)
+  await using repository = await openMemoryRepository()
+  const directory = async (name, mode, nodes) => ({ ...(await directoryNode(repository, name, nodes)), mode: 2 ** 31 + mode })
+  const file = async (name, fields) => ({ ...(await fileNode(repository, name, name)), ...fields })
+  const snapshotId = await saveHandmadeSnapshot(repository, [
+    await directory('closed', 0, [await file('in closed', {})]),
+    await directory('read-only', 0o555, [await file('in read-only', { mode: 0o400 }), await directory('inner', 0o300, [await file('deep', {})])]),
+    await file('setuid', { uid: 0, mode: 2 ** 23 + 0o755 }),
+  ])
+  const runs = []
+  for (const round of [1, 2]) {
+    const { warnings, whole, bytesWritten } = await restoreTree(repository, { snapshotId, sourcePath: '/source', destination: root + '/destination', allowedRoots: [root] })
+    runs.push({ codes: warnings.map(({ path, code }) => path + ': ' + code), whole, bytesWritten })
+  }
+  process.stdout.write(JSON.stringify(runs))
+`
+
+test('a user without rights restores into closed and read-only directories, and makes no setuid program of his own', async (t) => {
+  const nobody = { uid: 65_534, gid: 65_534 }
+  if (process.getuid?.() !== 0) {
+    t.skip('only root can become another user')
+    return
+  }
+  const canRead = spawnSync(process.execPath, ['--eval', `fs.readFileSync(${JSON.stringify(import.meta.filename)})`], nobody)
+  if (canRead.status !== 0) {
+    t.skip(`another user cannot read this checkout, or not run this Node: ${canRead.error?.message ?? canRead.stderr.toString()}`)
+    return
+  }
+  const root = fs.mkdtempSync(join(os.tmpdir(), 'opencbr-hostile-'))
+  t.after(() => fs.rmSync(root, { recursive: true, force: true }))
+  fs.chownSync(root, nobody.uid, nobody.gid)
+  const run = spawnSync(process.execPath, ['--input-type=module', '--eval', UNPRIVILEGED_RUN, root], { ...nobody, cwd: import.meta.dirname, encoding: 'utf8' })
+  assert.equal(run.status, 0, run.stderr)
+  const codes = ['setuid: owner.not_set', 'setuid: mode.reduced']
+  const [first, second] = JSON.parse(run.stdout) as { bytesWritten: number }[]
+  assert.ok(first !== undefined && first.bytesWritten > 0)
+  assert.deepEqual(first, { codes, whole: true, bytesWritten: first.bytesWritten })
+  assert.deepEqual(second, { codes, whole: true, bytesWritten: 0 })
+  const modeOf = (name: string): number => fs.statSync(join(root, 'destination', name)).mode & 0o7777
+  assert.deepEqual(['closed', 'read-only', 'read-only/inner', 'read-only/in read-only', 'setuid'].map(modeOf), [0, 0o555, 0o300, 0o400, 0o755])
+  assert.equal(fs.readFileSync(join(root, 'destination/read-only/inner/deep'), 'utf8'), 'deep')
 })

@@ -1,6 +1,6 @@
 /** Restores of what stock restic has backed up: the same bytes and attributes, again and again. */
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import * as fs from 'node:fs'
 import os from 'node:os'
@@ -304,4 +304,62 @@ test('an image restore that is cancelled can be run again', async (t) => {
   const result = await restoreImage(repository, options)
   assert.ok(result.whole)
   assert.equal(firstDifference(image, options.targetPath), undefined)
+})
+
+test('an image goes onto a block device: what was there is overwritten, zeros included, and nothing behind it', async (t) => {
+  const scene = await makeScene(t)
+  const image = join(scene.source, 'disk.img')
+  makeImage(image)
+  const { repository, snapshotId } = await scene.backUp()
+  const backing = join(scene.top, 'backing')
+  fs.writeFileSync(backing, pseudoRandomBytes(32 * MEBIBYTE, 99))
+  const attached = spawnSync('losetup', ['--find', '--show', backing], { encoding: 'utf8' })
+  if (attached.status !== 0) {
+    t.skip(`no loop device can be made here: ${attached.error?.message ?? attached.stderr.trim()}`)
+    return
+  }
+  const device = attached.stdout.trim()
+  t.after(() => spawnSync('losetup', ['--detach', device]))
+  const options = { snapshotId, sourcePath: image, targetPath: device }
+  await assert.rejects(restoreImage(repository, { ...options, allowedRoots: [scene.top] }), { code: 'destination.forbidden' })
+
+  const result = await restoreImage(repository, { ...options, allowedRoots: ['/dev'] })
+  assert.ok(result.whole)
+  assert.equal(result.bytesWritten + result.bytesUnchanged, IMAGE_BYTES)
+  const written = fs.readFileSync(backing)
+  assert.equal(written.compare(fs.readFileSync(image), 0, IMAGE_BYTES, 0, IMAGE_BYTES), 0)
+  assert.ok(written.subarray(IMAGE_BYTES).equals(pseudoRandomBytes(32 * MEBIBYTE, 99).subarray(IMAGE_BYTES)))
+  assert.equal((await restoreImage(repository, { ...options, allowedRoots: [device] })).bytesWritten, 0)
+
+  const small = join(scene.top, 'small')
+  fs.writeFileSync(small, Buffer.alloc(8 * MEBIBYTE))
+  const second = spawnSync('losetup', ['--find', '--show', small], { encoding: 'utf8' }).stdout.trim()
+  t.after(() => spawnSync('losetup', ['--detach', second]))
+  await assert.rejects(restoreImage(repository, { ...options, targetPath: second, allowedRoots: ['/dev'] }), { code: 'destination.too_small' })
+  assert.ok(fs.readFileSync(small).equals(Buffer.alloc(8 * MEBIBYTE)))
+})
+
+test('a destination that fills up ends the restore with a clear failure, and more room completes it', async (t) => {
+  const scene = await makeScene(t)
+  makeManyFiles(scene.source)
+  const { repository, snapshotId } = await scene.backUp()
+  const mount = join(scene.top, 'small disk')
+  fs.mkdirSync(mount)
+  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=10m', 'tmpfs', mount], { encoding: 'utf8' })
+  if (mounted.status !== 0) {
+    t.skip(`no file system can be mounted here: ${mounted.error?.message ?? mounted.stderr.trim()}`)
+    return
+  }
+  // Unmounted before the folder around it is removed, which the hooks would do in the other order.
+  try {
+    const destination = join(mount, 'destination')
+    const options = { snapshotId, sourcePath: scene.source, destination, allowedRoots: [mount] }
+    await assert.rejects(restoreTree(repository, options), { code: 'destination.full' })
+    assert.equal(spawnSync('mount', ['-o', 'remount,size=100m', mount]).status, 0)
+    const result = await restoreTree(repository, options)
+    assert.ok(result.whole && result.bytesUnchanged > 0)
+    assert.deepEqual(scene.differences(scene.source, destination), [])
+  } finally {
+    spawnSync('umount', [mount])
+  }
 })
