@@ -221,6 +221,28 @@ test('a stopped server ends with 0, and its data directory opens again', async (
   }
 })
 
+test('npm start stops in an orderly way when npm is asked to', async () => {
+  const environment = { PATH: path, HOME: work, OPENCBR_DATA: join(work, 'npm'), OPENCBR_LISTEN: '127.0.0.1:0' }
+  const npm = spawn('npm', ['start'], { cwd: root, env: environment, stdio: ['ignore', 'ignore', 'pipe'], detached: true })
+  try {
+    const { stderr } = npm
+    assert.ok(stderr)
+    let said = ''
+    const serves = Promise.withResolvers<void>()
+    stderr.setEncoding('utf8').on('data', (text: string) => {
+      said += text
+      if (said.includes('serves on')) serves.resolve()
+    })
+    npm.once('exit', () => serves.reject(new Error(said)))
+    await serves.promise
+    npm.kill('SIGTERM')
+    assert.deepEqual(await once(npm, 'exit'), [0, null])
+    assert.match(said, /OpenCBR stops \(SIGTERM\)/)
+  } finally {
+    if (npm.pid !== undefined) killGroup(npm.pid)
+  }
+})
+
 test('populating twice with the same seed is refused, once fills the catalogue', () => {
   const own = join(work, 'populated')
   const args = ['dev', 'populate', '--data', own, '--backups', '50', '--vaults', '3', '--seed', '7']
@@ -232,6 +254,15 @@ test('populating twice with the same seed is refused, once fills the catalogue',
 
 function endpoint(): string {
   return (JSON.parse(readFileSync(join(data, 'bootstrap.json'), 'utf8')) as { endpoint: string }).endpoint
+}
+
+/** Leaves nothing running, whatever the test has found. */
+function killGroup(leader: number): void {
+  try {
+    process.kill(-leader, 'SIGKILL')
+  } catch {
+    // Nothing of it is left, as it should be.
+  }
 }
 
 /** An address at which nobody listens any more. */
