@@ -201,7 +201,7 @@ async function demonstrate(server: Server, source: string, destination: string):
   await step('Back it up', async (note) => {
     const body = { checkpoint: { vault_id: vault.id, parameters: { name: 'demo-backup' } } }
     const { checkpoint } = (await client.call<{ checkpoint: Checkpoint }>('POST', '/v3/{project_id}/checkpoints', { body, note })).body
-    const tasks = await client.call<{ operation_logs: OperationLog[] }>('GET', `/v3/{project_id}/operation-logs?vault_id=${vault.id}&operation_type=backup`)
+    const tasks = await client.call<{ operation_logs: OperationLog[] }>('GET', `/v3/{project_id}/operation-logs?vault_id=${vault.id}&operation_type=backup`, { note })
     const task = tasks.body.operation_logs.find((each) => each.checkpoint_id === checkpoint.id)
     if (task === undefined) throw new DemoFailure('The backup has no task.')
     await client.waitForTask(task.id, note)
@@ -282,7 +282,7 @@ function printHowToGoOn(server: Server, work: string): void {
   const cli = relative(process.env['INIT_CWD'] ?? process.cwd(), join(root, 'node_modules/.bin/opencbr'))
   console.log(`\nThe server goes on running at ${server.bootstrap.endpoint} (process ${server.pid}, log ${join(work, 'server.log')}).`)
   console.log(`   ${cli.startsWith('.') ? cli : `./${cli}`} backup list --data ${join(work, 'data')}`)
-  console.log(`To end it and to remove everything:  kill ${server.pid} && rm -rf ${work}`)
+  console.log(`To end it:  kill ${server.pid}   and then, to remove everything:  rm -rf ${work}`)
 }
 
 /** Removes a tree. Who is not root cannot remove what lies in directories that were restored as not writable. */
@@ -295,14 +295,24 @@ function removeTree(path: string): void {
   rmSync(path, { recursive: true, force: true })
 }
 
+/** Undefined when the command line is not understood. */
+function readArguments(): { path: string | undefined, keep: boolean } | undefined {
+  try {
+    const { values, positionals } = parseArgs({ options: { keep: { type: 'boolean' } }, allowPositionals: true })
+    return positionals.length > 1 ? undefined : { path: positionals[0], keep: values.keep === true }
+  } catch {
+    return undefined
+  }
+}
+
 async function main(): Promise<number> {
-  const { values, positionals } = parseArgs({ options: { keep: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } }, allowPositionals: true })
-  if (values.help === true || positionals.length > 1) {
-    console.log('Usage: npm run demo [-- PATH] [--keep]\nBacks up the folder PATH (default: packages), restores it elsewhere and compares the two.')
-    return values.help === true ? 0 : 2
+  const asked = readArguments()
+  if (asked === undefined) {
+    console.error('Usage: npm run demo [-- [PATH] [--keep]]\nBacks up the folder PATH (default: packages), restores it elsewhere and compares the two.')
+    return 2
   }
   // npm changes into the checkout before it starts us; a relative path counts from where the user is.
-  const given = positionals[0] === undefined ? join(root, 'packages') : resolve(process.env['INIT_CWD'] ?? process.cwd(), positionals[0])
+  const given = asked.path === undefined ? join(root, 'packages') : resolve(process.env['INIT_CWD'] ?? process.cwd(), asked.path)
   if (!existsSync(given) || !statSync(given).isDirectory()) throw new DemoFailure(`${given} is not a folder.`)
   const source = realpathSync(given)
 
@@ -327,7 +337,7 @@ async function main(): Promise<number> {
     const restic = findRestic()
     if (restic !== undefined) await openWithRestic(restic, kit, work)
     printRecovery(kit)
-    kept = values.keep === true
+    kept = asked.keep
     if (kept) printHowToGoOn(server, work)
     else {
       console.log('\nThat was a throwaway server: it stops now, and its data goes. With --keep both stay.')
