@@ -149,6 +149,23 @@ function expectEnd(code: number, text: RegExp, ran: Ran): void {
   assert.equal(ran.stdout, '')
 }
 
+test('a disk image comes back over itself and over another disk', () => {
+  const [image, other] = [join(work, 'disk.img'), join(work, 'other.img')]
+  const content = Buffer.alloc(3 << 20)
+  content.fill('data', 1 << 20, (1 << 20) + 5000)
+  writeFileSync(image, content)
+  writeFileSync(other, Buffer.alloc(4 << 20, 1))
+  for (const disk of [image, other]) assert.match(opencbr('resource', 'add', disk).stdout, /^type +OS::Cinder::Volume$/m)
+  opencbr('vault', 'create', 'disks', '--type', 'disk', '--size', '10', '--resource', 'disk.img')
+  opencbr('checkpoint', 'create', 'disks', '--name', 'disk', '--wait')
+  writeFileSync(image, Buffer.alloc(3 << 20, 2))
+  for (const [disk, name] of [[image, 'disk.img'], [other, 'other.img']] as const) {
+    opencbr('backup', 'restore', 'disk', '--volume', name, '--wait')
+    assert.equal(readFileSync(disk).subarray(0, 3 << 20).compare(content), 0, name)
+  }
+  assert.equal(readFileSync(other).subarray(3 << 20).compare(Buffer.alloc(1 << 20, 1)), 0)
+})
+
 test('each way to end has its exit code, and says why on standard error', async () => {
   expectEnd(2, /unknown option '--colour'/, runWith({}, 'backup', 'list', '--colour'))
   expectEnd(2, /missing required argument/, runWith({}, 'vault', 'show'))
