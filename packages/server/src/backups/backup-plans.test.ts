@@ -27,7 +27,9 @@ before(async () => {
   file = new DatabaseSync(join(folder, 'catalogue.db'))
   db = new Kysely<Schema>({
     dialect: nodeSqliteDialect(file),
-    log: ({ query }) => statements.push({ sql: query.sql, parameters: query.parameters }),
+    log({ query }) {
+      statements.push({ sql: query.sql, parameters: query.parameters })
+    },
   })
   // A row for the marker; the plans do not depend on it.
   const columns = file.prepare("select name, type from pragma_table_info('backups')").all() as { name: string, type: string }[]
