@@ -162,7 +162,7 @@ function judgeError(error: Error & { statusCode?: number }, request: FastifyRequ
   if (error instanceof IdentityFailure) return { status: error.status, code: '', message: error.message }
   if (error.statusCode !== undefined && error.statusCode < 500) {
     // The framework's own: a body over the limit, a malformed length or URL.
-    return { status: error.statusCode, code: 'APIGW.0106', message: error.message }
+    return { status: error.statusCode, code: error.statusCode === 413 ? 'APIGW.0201' : 'APIGW.0106', message: error.message }
   }
   request.log.error(error)
   return { status: 500, code: 'BackupService.9910', message: 'An unknown error occurred; the server has logged it.' }
