@@ -30,7 +30,9 @@ export async function openDataDirectory(config: Pick<ServerConfig, 'dataDir'>): 
   }
   const release = takeDirectory(dataDir)
   try {
-    return { masterKey: await readMasterKey(config), release }
+    const masterKey = await readMasterKey(config)
+    await makePrivateFile(databasePath(config))
+    return { masterKey, release }
   } catch (error) {
     release()
     throw error
@@ -43,6 +45,12 @@ async function makePrivateDirectory(dataDir: string): Promise<void> {
   if (!(await stat(dataDir)).isDirectory()) throw new Error('it is not a directory')
   // The process's umask may have taken bits away; a directory that the operator made keeps its own.
   if (!existed) await chmod(dataDir, 0o700)
+}
+
+/** SQLite gives its own files the mode that it finds on the database. */
+async function makePrivateFile(path: string): Promise<void> {
+  const file = await open(path, 'a', 0o600)
+  await file.close()
 }
 
 /**
