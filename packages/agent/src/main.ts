@@ -3,7 +3,7 @@
  * when the channel breaks the server is dead, and going on could only collide with its successor.
  */
 import { createAgent } from './agent.ts'
-import { ALIVE_EVERY_MS, type FromAgent, type ToAgent } from './protocol.ts'
+import type { FromAgent, ToAgent } from './protocol.ts'
 
 if (process.send === undefined) {
   process.stderr.write('The agent is started by the server and does nothing by itself.\n')
@@ -31,6 +31,7 @@ async function stop(): Promise<void> {
 
 process.on('message', (message) => {
   const known = message as ToAgent
+  if (known.type === 'settings') setInterval(() => send({ type: 'alive' }), known.settings.aliveEveryMs)
   if (known.type === 'stop') void stop()
   else agent.receive(known)
 })
@@ -39,5 +40,3 @@ process.on('SIGTERM', () => void stop())
 // A terminal sends these to every process in it; the server hears them too and decides.
 process.on('SIGINT', () => undefined)
 process.on('SIGHUP', () => undefined)
-
-setInterval(() => send({ type: 'alive' }), ALIVE_EVERY_MS)

@@ -20,6 +20,8 @@ export interface AgentSettings {
   /** How long to wait for somebody else's lock on a repository, in milliseconds. */
   readonly lockPatienceMs: number
   readonly programVersion: string
+  /** How often to say that it is alive, in milliseconds. */
+  readonly aliveEveryMs: number
 }
 
 export interface VaultAccess {
@@ -147,9 +149,6 @@ export type FromAgent =
     /** Bytes that the vault's repository holds in packs after the job; undefined when they could not be counted. */
     readonly usedBytes: number | undefined
   }
-
-/** How often the agent says that it is alive, in milliseconds. */
-export const ALIVE_EVERY_MS = 5_000
 
 /** Warnings and paths that travel with an outcome; more are only counted. */
 export const WARNINGS_MAX = 20

@@ -23,6 +23,8 @@ import { reconcile } from './reconcile.ts'
 /** Jobs at a time: each may use every core and has buffers of its own. */
 const JOBS_MAX = 2
 const LOCK_PATIENCE_MS = 120_000
+/** A hanging agent is noticed after a dozen of these. */
+const ALIVE_EVERY_MS = 5_000
 /** How long a stopping agent may take to park its jobs before it is killed. */
 const STOP_PATIENCE_MS = 5_000
 
@@ -35,6 +37,8 @@ const WRITE_RETRY_MS = 1_000
 export interface AgentHostOptions {
   /** How long an agent waits for somebody else's lock on a repository, in milliseconds. */
   readonly lockPatienceMs?: number | undefined
+  /** How often an agent says that it is alive, in milliseconds. */
+  readonly aliveEveryMs?: number | undefined
 }
 
 export interface AgentHost {
@@ -54,7 +58,7 @@ export async function openAgentHost(deps: HostDeps, options: AgentHostOptions = 
   return host
 }
 
-function settingsOf({ config }: HostDeps, { lockPatienceMs = LOCK_PATIENCE_MS }: AgentHostOptions): AgentSettings {
+function settingsOf({ config }: HostDeps, { lockPatienceMs = LOCK_PATIENCE_MS, aliveEveryMs = ALIVE_EVERY_MS }: AgentHostOptions): AgentSettings {
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
   return {
     snapshotHostname: config.region,
@@ -63,6 +67,7 @@ function settingsOf({ config }: HostDeps, { lockPatienceMs = LOCK_PATIENCE_MS }:
     forbiddenPaths: [config.dataDir],
     jobsMax: JOBS_MAX,
     lockPatienceMs,
+    aliveEveryMs,
     programVersion: `opencbr ${version}`,
   }
 }
@@ -84,11 +89,10 @@ function createHost(deps: HostDeps, settings: AgentSettings): AgentHost {
 
   function start(): void {
     restart = undefined
-    const started: AgentProcess = startAgentProcess((message) => {
+    const started: AgentProcess = startAgentProcess(settings, (message) => {
       if (message.type !== 'alive') turn = turn.then(() => handle(started, message))
     }, log)
     agent = started
-    started.send({ type: 'settings', settings })
     void started.ended.then(() => {
       turn = turn.then(() => bury(started))
     })

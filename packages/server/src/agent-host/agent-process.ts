@@ -1,10 +1,10 @@
 /** One agent process: started, spoken to, watched, ended. */
 import { fork, type ChildProcess } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { agentProgramPath, ALIVE_EVERY_MS, type FromAgent, type ToAgent } from '@opencbr/agent'
+import { agentProgramPath, type AgentSettings, type FromAgent, type ToAgent } from '@opencbr/agent'
 
-/** A process that has said nothing for a minute hangs: it says that it is alive every few seconds. */
-const SILENT_TICKS_MAX = 60_000 / ALIVE_EVERY_MS
+/** A process that has missed so many of its signs of life hangs. */
+const SILENT_TICKS_MAX = 12
 
 /** Of the server's environment only what a program needs to run at all: secrets are not passed on. */
 const PASSED_ON = /^(PATH|HOME|LANG|LC_\w+|TZ|TMPDIR)$/
@@ -18,14 +18,16 @@ export interface AgentProcess {
   readonly kill: () => void
 }
 
-export function startAgentProcess(onMessage: (message: FromAgent) => void, log: (text: string) => void): AgentProcess {
+export function startAgentProcess(
+  settings: AgentSettings, onMessage: (message: FromAgent) => void, log: (text: string) => void,
+): AgentProcess {
   const child = fork(agentProgramPath, [], {
     serialization: 'advanced',
     execArgv: ['--disable-warning=ExperimentalWarning'],
     env: Object.fromEntries(Object.entries(process.env).filter(([name]) => PASSED_ON.test(name))),
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   })
-  const stopWatching = watch(child, log)
+  const stopWatching = watch(child, settings.aliveEveryMs, log)
   child.on('message', (message) => onMessage(message as FromAgent))
   const { promise: ended, resolve } = Promise.withResolvers<void>()
   child.on('error', (error) => {
@@ -34,12 +36,14 @@ export function startAgentProcess(onMessage: (message: FromAgent) => void, log: 
   })
   // Not 'exit': that comes as soon as the process is dead, and its last words may still be on the way.
   child.on('close', () => resolve())
+  const send = (message: ToAgent): void => {
+    // An error means that the process is ending, which is noticed in any case.
+    if (child.connected) child.send(message, () => undefined)
+  }
+  send({ type: 'settings', settings })
   return {
     holder: randomUUID(),
-    send(message) {
-      // An error means that the process is ending, which is noticed in any case.
-      if (child.connected) child.send(message, () => undefined)
-    },
+    send,
     ended: ended.finally(stopWatching),
     kill: () => void child.kill('SIGKILL'),
   }
@@ -49,7 +53,7 @@ export function startAgentProcess(onMessage: (message: FromAgent) => void, log: 
  * Kills a process that hangs. Counted in ticks and not by a clock: when the server itself was held
  * up, ticks are missing too, and messages that waited meanwhile are read before the next one.
  */
-function watch(child: ChildProcess, log: (text: string) => void): () => void {
+function watch(child: ChildProcess, everyMs: number, log: (text: string) => void): () => void {
   let silentTicks = 0
   child.on('message', () => {
     silentTicks = 0
@@ -59,7 +63,7 @@ function watch(child: ChildProcess, log: (text: string) => void): () => void {
     if (silentTicks <= SILENT_TICKS_MAX) return
     log('the agent does not answer and is killed')
     child.kill('SIGKILL')
-  }, ALIVE_EVERY_MS)
+  }, everyMs)
   timer.unref()
   return () => clearInterval(timer)
 }
