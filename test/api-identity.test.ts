@@ -38,7 +38,7 @@ async function logIn<Body = TokenBody>(service: TestService, auth: Record<string
 }
 
 test('a login by password answers what clients read, at both paths', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const { bootstrap } = service
   for (const path of ['/v3/auth/tokens', '/identity/v3/auth/tokens']) {
     const answer = await logIn(service, {
@@ -64,7 +64,7 @@ test('a login by password answers what clients read, at both paths', async () =>
 })
 
 test('a user is known by id as well, and every way to name the scope works', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const { bootstrap } = service
   const byId = { methods: ['password'], password: { user: { id: '', password: bootstrap.password } } }
   const first = await logIn(service, { identity: passwordOf(service) })
@@ -90,7 +90,7 @@ test('a user is known by id as well, and every way to name the scope works', asy
 })
 
 test('wrong credentials get one and the same answer', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const { bootstrap } = service
   const wrong = [
     { identity: passwordOf(service, { password: `${bootstrap.password}x` }) },
@@ -115,7 +115,7 @@ test('wrong credentials get one and the same answer', async () => {
 })
 
 test('malformed logins get 400 and name what is missing', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const identity = passwordOf(service)
   const malformed: [unknown, RegExp][] = [
     [undefined, /body/],
@@ -144,7 +144,7 @@ test('malformed logins get 400 and name what is missing', async () => {
 })
 
 test('a token ends after 24 hours, and one that was got with it no later', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const get = () => service.call('GET', '/v3/auth/projects')
   service.clock.advanceSeconds(23 * HOURS)
   const later = await logIn(service, { identity: { methods: ['token'], token: { id: service.token } } })
@@ -162,7 +162,7 @@ test('a token ends after 24 hours, and one that was got with it no later', async
 })
 
 test('no token can be read from the database', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const rows = await service.service.deps.db.selectFrom('tokens').selectAll().execute()
   assert.equal(rows.length, 1)
   assert.ok(!JSON.stringify(rows).includes(service.token))
@@ -173,7 +173,7 @@ test('no token can be read from the database', async () => {
 })
 
 test('a token is shown, checked and revoked', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const other = (await logIn(service, { identity: passwordOf(service) })).headers.get('x-subject-token') ?? ''
   const subject = { headers: { 'x-subject-token': other } }
   const shown = await service.call<TokenBody>('GET', '/v3/auth/tokens', undefined, subject)
@@ -194,7 +194,7 @@ test('a token is shown, checked and revoked', async () => {
 })
 
 test('the lists show what is the caller\'s own', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const { bootstrap } = service
   const lists: [string, TSchema, string, number][] = [
     ['/v3/projects', ProjectListResponse, 'projects', 1],
@@ -226,7 +226,7 @@ test('the lists show what is the caller\'s own', async () => {
 })
 
 test('versions are listed without a token', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const v3 = { id: 'v3', status: 'CURRENT', links: [{ href: `${service.url}/v3/`, rel: 'self' }] }
   for (const path of ['/', '/identity', '/cbr', '/vbs', '/csbs']) {
     const answer = await service.call('GET', path, undefined, NO_TOKEN)
@@ -264,7 +264,7 @@ async function sendSigned(
 }
 
 test('requests signed with the access key are taken in all three forms', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const forms: SigningForm[] = [{ kind: 'plain' }, { kind: 'derived', region: 'test-1', service: 'cbr' }, { kind: 'scoped', region: '', service: '' }]
   for (const form of forms) {
     assert.equal((await sendSigned(service, '/v3/projects?name=test-1', { form })).status, 200)
@@ -277,8 +277,21 @@ test('requests signed with the access key are taken in all three forms', async (
   assert.match(JSON.stringify(catalog.body), new RegExp(`${service.url}/v3/${service.projectId}"`))
 })
 
+test('a signature is good for the projects of its user, whatever X-Project-Id says', async () => {
+  await using service = await startTestService({ agent: 'none' })
+  assert.equal((await sendSigned(service, `/v3/${service.projectId}/vaults?limit=1`)).status, 200)
+  assert.equal((await sendSigned(service, `/v3/${service.projectId}/vaults`, { headers: { 'x-project-id': 'f'.repeat(32) } })).status, 200)
+  const foreign = await sendSigned(service, `/v3/${'f'.repeat(32)}/vaults`, { headers: { 'x-project-id': service.projectId } })
+  assert.equal(foreign.status, 403)
+  assert.equal(foreign.body['error_code'], 'APIGW.0302')
+  const unknown = await sendSigned(service, `/v3/${service.projectId}/vaults`, { accessKey: 'UNKNOWN' })
+  const wrong = await sendSigned(service, `/v3/${service.projectId}/vaults`, { secretKey: 'wrong' })
+  assert.equal(unknown.status, 401)
+  assert.equal(unknown.body['error_msg'], wrong.body['error_msg'])
+})
+
 test('a signature is good for 15 minutes, either way', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const now = service.clock.now() / 1000
   for (const [minutes, status] of [[-15, 200], [15, 200], [-15.1, 401], [15.1, 401]] as const) {
     const answer = await sendSigned(service, '/v3/auth/domains', { atMs: now + minutes * 60_000 })
@@ -287,7 +300,7 @@ test('a signature is good for 15 minutes, either way', async () => {
 })
 
 test('what is wrong with signed credentials is told', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const messages: [Record<string, string>, RegExp][] = [
     [{ authorization: 'SDK-HMAC-SM3 Access=a, SignedHeaders=x-sdk-date, Signature=b' }, /SDK-HMAC-SM3 is not supported/],
     [{ authorization: 'SDK-HMAC-SHA256 nonsense' }, /malformed/],
@@ -303,7 +316,7 @@ test('what is wrong with signed credentials is told', async () => {
 })
 
 test('a path that cannot be decoded gets 400, not the framework\'s own answer', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const answer = await service.call('GET', '/v3/%zz/vaults')
   assert.equal(answer.status, 400)
   assert.equal(answer.body['error_code'], 'APIGW.0106')

@@ -23,7 +23,7 @@ interface Refusal {
 async function withResources(run: (service: TestService, trees: string[], disk: string) => Promise<void>): Promise<void> {
   const base = await realpath(await mkdtemp(join(tmpdir(), 'opencbr-test-')))
   try {
-    await using service = await startTestService({ config: { allowPaths: [base] } })
+    await using service = await startTestService({ agent: 'none', config: { allowPaths: [base] } })
     const declare = async (type: string, name: string): Promise<string> => {
       const answer = await service.call<{ resource: { id: string } }>('POST', '/x/v1/{project_id}/resources', { resource: { type, path: join(base, name) } })
       assert.equal(answer.status, 201)

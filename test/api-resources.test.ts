@@ -22,7 +22,7 @@ async function withService(run: (service: TestService, base: string) => Promise<
     await writeFile(join(base, 'docs/a'), 'x'.repeat(1000))
     await writeFile(join(base, 'disk.img'), '')
     await truncate(join(base, 'disk.img'), 3 * 1024 ** 3 + 512)
-    await using service = await startTestService({ config: { allowPaths: [base] } })
+    await using service = await startTestService({ agent: 'none', config: { allowPaths: [base] } })
     await run(service, base)
   } finally {
     await rm(base, { recursive: true, force: true })
@@ -135,7 +135,7 @@ test('what may not be declared is refused, naming the field, and nothing is kept
 })
 
 test('without allowed directories nothing can be declared', async () => {
-  await using service = await startTestService()
+  await using service = await startTestService({ agent: 'none' })
   const answer = await declare<Refusal>(service, { type: 'OS::Sfs::Turbo', path: '/etc' })
   assert.equal(answer.status, 400)
   assert.match(answer.body.error_msg, /--allow-path/)
@@ -144,7 +144,7 @@ test('without allowed directories nothing can be declared', async () => {
 test('the data directory of the server cannot be declared', async () => {
   const base = await realpath(await mkdtemp(join(tmpdir(), 'opencbr-test-')))
   try {
-    await using service = await startTestService({ dataDir: join(base, 'data'), config: { allowPaths: [base] } })
+    await using service = await startTestService({ agent: 'none', dataDir: join(base, 'data'), config: { allowPaths: [base] } })
     for (const path of [base, join(base, 'data')]) {
       assert.match((await declare<Refusal>(service, { type: 'OS::Sfs::Turbo', path })).body.error_msg, /data directory of the server/)
     }

@@ -21,6 +21,9 @@ import { vaultRoutes } from './http/routes/vault-routes.ts'
 import { authenticate, makeBootstrapUser, updateBootstrapEndpoint } from './identity/index.ts'
 import { openSecrets } from './secrets.ts'
 
+/** How long calls that are under way may take when the server stops. */
+const CALLS_PATIENCE_MS = 5000
+
 export interface Service extends AsyncDisposable {
   readonly app: FastifyInstance
   readonly deps: Deps
@@ -100,7 +103,9 @@ async function assemble(
   }
   let closing: Promise<void> | undefined
   async function closeOnce(): Promise<void> {
-    await Promise.all([app.close(), agents?.close()])
+    // A client that never ends its request must not keep the server from ending.
+    const impatience = setTimeout(() => app.server.closeAllConnections(), CALLS_PATIENCE_MS)
+    await Promise.all([app.close().finally(() => clearTimeout(impatience)), agents?.close()])
     await db.destroy()
     release()
   }

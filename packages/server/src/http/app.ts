@@ -87,9 +87,16 @@ async function answer(route: Route, authenticate: Authenticate, request: Fastify
     identity,
     requestId: request.id,
     headers: request.headers,
-    origin: `${request.protocol}://${request.host}`,
+    origin: originOf(request),
   }
   return route.handle(call as Call<never, never, never>)
+}
+
+/** The address that the client used, as links in answers name it; HTTP/1.0 and odd clients name none. */
+function originOf(request: FastifyRequest): string {
+  const { localAddress = '', localPort } = request.socket
+  const ownHost = `${localAddress.includes(':') ? `[${localAddress}]` : localAddress}:${localPort}`
+  return `${request.protocol}://${/^[\w.:[\]-]+$/.test(request.host) ? request.host : ownHost}`
 }
 
 async function admit(
