@@ -3,6 +3,6 @@ export { bootstrapPath, makeBootstrapUser, updateBootstrapEndpoint, type Bootstr
 export { createToken } from './create-token.ts'
 export { describeToken, revokeToken } from './describe-token.ts'
 export type { Identity } from './identity.ts'
-export { IdentityFailure, type IdentityStatus } from './identity-failure.ts'
+export { IdentityFailure } from './identity-failure.ts'
 export { catalogListToWire, domainsToWire, projectsToWire, tokenToWire, usersToWire, type CatalogContext } from './identity-wire.ts'
 export { listDomains, listProjects, listUsers } from './list-identity.ts'
