@@ -55,11 +55,15 @@ type AssignDeps = Pick<Deps, 'config' | 'secrets'>
 async function begin(tx: Transaction, deps: AssignDeps, job: Row<'jobs'>, now: Micros): Promise<Assignment | Refusal> {
   const row = await findVault(tx, job.project_id, job.vault_id)
   if (row === undefined) return { code: 'unknown', message: 'The vault is gone.' }
+  const password = findPassword(deps, row)
+  if (password === undefined) {
+    return { code: 'unknown', message: 'The password of the vault does not open with the master key of this server: put back the key that belongs to the catalogue.' }
+  }
   const vault: VaultAccess = {
     projectId: row.project_id,
     vaultId: row.id,
     storageDir: storageDir(deps.config),
-    password: openVaultPassword(deps, row),
+    password,
     repositoryExpected: row.repository_url !== null,
   }
   if (isRemoval(job.kind)) {
@@ -71,6 +75,15 @@ async function begin(tx: Transaction, deps: AssignDeps, job: Row<'jobs'>, now: M
   const backup = job.backup_id === null ? undefined : await findBackup(tx, job.project_id, job.backup_id)
   if (backup === undefined) return { code: 'unknown', message: 'The backup is gone.' }
   return job.kind === 'backup' ? beginBackup(tx, job, vault, backup, now) : beginRestore(tx, job, vault, backup, now)
+}
+
+/** One password that does not open must not hold up everybody else's jobs. */
+function findPassword(deps: AssignDeps, row: Row<'vaults'>): string | undefined {
+  try {
+    return openVaultPassword(deps, row)
+  } catch {
+    return undefined
+  }
 }
 
 async function beginBackup(
