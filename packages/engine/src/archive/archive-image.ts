@@ -149,11 +149,14 @@ class ImageChunks {
     this.#position += length
     const place = this.#blobIds.push([]) - 1
     if (length === CHUNK_BYTES && this.#holes?.isHole(start, start + length) === true) return this.#saveZeros(place)
-    const chunk = Buffer.allocUnsafeSlow(length)
+    const { bytes: chunk, release } = this.#run.memory.take(length)
     await this.#read(descriptor, chunk, start)
-    if (length === CHUNK_BYTES && isZero(chunk)) return this.#saveZeros(place)
+    if (length === CHUNK_BYTES && isZero(chunk)) {
+      release()
+      return this.#saveZeros(place)
+    }
     await this.#run.sink.admit(length)
-    this.#blobIds[place] = [this.#run.sink.save('data', chunk)]
+    this.#blobIds[place] = [this.#run.sink.save('data', chunk, release)]
     this.#run.addBytes(length, () => Buffer.from(this.#image.path))
   }
 

@@ -168,6 +168,8 @@ test('what vanishes or changes under the run is told, and does not make the back
   const source = scratch(t)
   const archive = await openMemory(t)
   fs.writeFileSync(join(source, 'a long file'), Buffer.alloc(20 << 20, 'abc'))
+  // The walk is a few dozen files ahead of the one that is read.
+  for (let index = 0; index < 100; index += 1) fs.writeFileSync(join(source, `a short file ${index}`), '')
   fs.writeFileSync(join(source, 'b vanishes'), '')
   fs.mkdirSync(join(source, 'c vanishes too'))
   fs.writeFileSync(join(source, 'd'), 'becomes a directory')
@@ -190,7 +192,7 @@ test('what vanishes or changes under the run is told, and does not make the back
     ['changed', join(source, 'a long file')], ['vanished', join(source, 'b vanishes')], ['vanished', join(source, 'c vanishes too')],
   ])
   const nodes = await archive.list(result.treeId, source)
-  assert.deepEqual([...nodes.keys()], ['a long file', 'd'])
+  assert.deepEqual([...nodes.keys()].filter((name) => !name.startsWith('a short')), ['a long file', 'd'])
   assert.equal(nodes.get('a long file')?.size, 20n << 20n)
   assert.equal(nodes.get('d')?.type, 'dir')
 })

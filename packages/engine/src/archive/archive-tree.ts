@@ -11,7 +11,7 @@ import { isAbsolute, resolve } from 'node:path'
 import { Failure } from '../failure.ts'
 import { compareNames, type NodeType, type TreeNode } from '../format/tree.ts'
 import { parseTreeTime } from '../format/tree-values.ts'
-import { pathIn, type FileReference } from '../posix/posix.ts'
+import { fetchAhead, pathIn, type FileReference } from '../posix/posix.ts'
 import type { RepositoryLock } from '../repository/lock.ts'
 import type { Repository } from '../repository/repository.ts'
 import type { BlobId } from '../repository/types.ts'
@@ -42,7 +42,7 @@ export function archiveTree(repository: Repository, lock: RepositoryLock, option
     run.bytesTotal = run.parent?.snapshot.summary?.total_bytes_processed
     const names = namesOnPath(path)
     const previous = await findPreviousPath(run, names)
-    const walk = new TreeWalk(run, options.oneFileSystem === true ? root.stat.dev : undefined)
+    using walk = new TreeWalk(run, options.oneFileSystem === true ? root.stat.dev : undefined)
     const node = await walk.archiveRoot(root, Buffer.from(path), previous.node)
     const treeId = names.length === 0 ? subtreeOf(node) : await saveAncestors(run, names, node, previous)
     return run.commit(treeId)
@@ -85,13 +85,26 @@ const SLASH = 0x2f
 /** How often an entry is looked at again that becomes another kind of file in between. */
 const TRIES_MAX = 3
 
-class TreeWalk {
+/** Files that are open while earlier ones are read, so that the disk can fetch them all at once. */
+const FILES_AHEAD_MAX = 32
+const FETCHED_AHEAD_BYTES_MAX = 512 * 1024
+
+/** A file that is open and will be read in its turn. */
+interface FileAhead {
+  readonly entry: Entry
+  readonly source: OpenSource
+  readonly complete: (node: TreeNode | undefined | Promise<TreeNode>) => void
+}
+
+class TreeWalk implements Disposable {
   readonly #run: ArchiveRun
   /** The only file system to enter; undefined for all. */
   readonly #device: bigint | undefined
   readonly #zeroChunks: ZeroChunks
   /** The content of files with several names, by device and inode. */
   readonly #linked = new Map<string, Promise<FileContent>>()
+  /** In the order of the walk, across directories. */
+  readonly #ahead: FileAhead[] = []
 
   constructor(run: ArchiveRun, device: bigint | undefined) {
     this.#run = run
@@ -99,9 +112,14 @@ class TreeWalk {
     this.#zeroChunks = new ZeroChunks(run)
   }
 
+  [Symbol.dispose](): void {
+    for (const { source } of this.#ahead) source[Symbol.dispose]()
+  }
+
   async archiveRoot(root: OpenSource, path: Buffer, previous: TreeNode | undefined): Promise<TreeNode> {
     const name = Buffer.from(path.subarray(path.lastIndexOf('/') + 1))
     const { node } = await this.#archiveDirectory(root, name, path, previous, () => loadPreviousTree(this.#run.repository, previous))
+    while (this.#ahead.length > 0) await this.#readNext()
     return node
   }
 
@@ -225,15 +243,36 @@ class TreeWalk {
       entry.directory.nodes.push(reused)
       return true
     }
-    using source = tryOpen(() => openSource(entry.place))
-    if (source === undefined || kindOf(source.stat.mode) !== 'file') return false
-    const run = this.#run
-    const node = this.#describe(entry, 'file', source.stat, source.descriptor)
-    const { content } = await this.#contentOf(entry, source)
-    const completed = content.then(({ bytes, blobIds }) => ({ ...node, size: BigInt(bytes), content: blobIds }))
-    entry.directory.nodes.push(handled(completed))
-    run.addFile(entry.previous?.type === 'file' ? 'changed' : 'new', () => pathOf(entry))
+    const source = tryOpen(() => openSource(entry.place))
+    if (source === undefined) return false
+    if (kindOf(source.stat.mode) !== 'file') {
+      source[Symbol.dispose]()
+      return false
+    }
+    fetchAhead(source.descriptor, Math.min(Number(source.stat.size), FETCHED_AHEAD_BYTES_MAX))
+    const { promise, resolve: complete } = Promise.withResolvers<TreeNode | undefined>()
+    entry.directory.nodes.push(handled(promise))
+    this.#ahead.push({ entry, source, complete })
+    while (this.#ahead.length > FILES_AHEAD_MAX) await this.#readNext()
     return true
+  }
+
+  async #readNext(): Promise<void> {
+    const next = this.#ahead.shift()
+    if (next === undefined) return
+    const { entry, complete } = next
+    using source = next.source
+    const run = this.#run
+    await run.pause()
+    try {
+      const node = this.#describe(entry, 'file', source.stat, source.descriptor)
+      const { content } = await this.#contentOf(entry, source)
+      complete(content.then(({ bytes, blobIds }) => ({ ...node, size: BigInt(bytes), content: blobIds })))
+      run.addFile(entry.previous?.type === 'file' ? 'changed' : 'new', () => pathOf(entry))
+    } catch (error) {
+      run.warnings.add(pathOf(entry), 'unreadable', fileCodeOf(error))
+      complete(undefined)
+    }
   }
 
   /** The node of a file that has not changed since the parent: its content is there already. */

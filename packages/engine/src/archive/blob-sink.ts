@@ -2,8 +2,8 @@ import { asFailure } from '../failure.ts'
 import type { BlobId, BlobType, BlobWriter } from '../repository/types.ts'
 import { ByteBudget } from '../restore/byte-budget.ts'
 
-/** Content that may be on its way into the repository at once. */
-const BYTES_IN_FLIGHT_MAX = 64 * 1024 * 1024
+/** Content that may be on its way into the repository at once: enough to keep its workers busy. */
+const BYTES_IN_FLIGHT_MAX = 24 * 1024 * 1024
 /** What a blob on its way costs beside its content, so that tiny ones are bounded too. */
 const BYTES_PER_BLOB = 4096
 
@@ -34,9 +34,9 @@ export class BlobSink {
     throw this.#failure.error
   }
 
-  /** Saves an admitted blob, which must not be changed any more. */
-  save(type: BlobType, plaintext: Uint8Array): Promise<BlobId> {
-    const saved = this.#save(type, plaintext)
+  /** Saves an admitted blob, which must not be changed before `release` is called. */
+  save(type: BlobType, plaintext: Uint8Array, release?: () => void): Promise<BlobId> {
+    const saved = this.#save(type, plaintext, release)
     this.#underWay.add(saved)
     // Whoever waits for the id sees the failure as well, but may come too late to be the first.
     saved.then(
@@ -49,7 +49,7 @@ export class BlobSink {
     return saved
   }
 
-  async #save(type: BlobType, plaintext: Uint8Array): Promise<BlobId> {
+  async #save(type: BlobType, plaintext: Uint8Array, release?: () => void): Promise<BlobId> {
     const { length } = plaintext
     try {
       const { id, known, packedBytes } = await this.#writer.saveBlob(type, plaintext)
@@ -58,6 +58,7 @@ export class BlobSink {
     } catch (error) {
       throw asFailure(error)
     } finally {
+      release?.()
       this.#budget.giveBack(length + BYTES_PER_BLOB)
     }
   }

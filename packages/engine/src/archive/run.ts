@@ -8,6 +8,7 @@ import type { BlobId, SnapshotId } from '../repository/types.ts'
 import { INCOMPLETE_TAG, type ArchiveOptions, type ArchiveResult } from './archive-result.ts'
 import { ArchiveWarnings } from './archive-warnings.ts'
 import { BlobSink } from './blob-sink.ts'
+import { ReadingMemory } from './reading-memory.ts'
 
 /** Progress is told after so many files or bytes, whichever comes first. */
 const FILES_PER_REPORT = 50
@@ -29,6 +30,7 @@ export class ArchiveRun {
   readonly repository: Repository
   readonly options: ArchiveOptions
   readonly sink: BlobSink
+  readonly memory = new ReadingMemory()
   readonly warnings = new ArchiveWarnings()
   readonly owners: OwnerNames = readOwnerNames()
   readonly files = { new: 0, changed: 0, unmodified: 0 }

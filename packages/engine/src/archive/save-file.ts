@@ -11,7 +11,7 @@ import { CHUNK_BYTES_MIN } from '../chunker/chunker.ts'
 import type { BlobId } from '../repository/types.ts'
 import { DataMap, hasHoles } from '../source/data-map.ts'
 import type { OpenSource } from '../source/open-source.ts'
-import { readPieces, readWhole } from '../source/read-source.ts'
+import { readNow, readPieces } from '../source/read-source.ts'
 import type { ArchiveRun } from './run.ts'
 
 export interface FileContent {
@@ -52,16 +52,27 @@ export async function saveFile(
 ): Promise<{ content: Promise<FileContent> }> {
   const bytes = Number(source.stat.size)
   if (bytes > CHUNK_BYTES_MIN) return saveLong(run, zeroChunks, source, bytes, path)
-  if (bytes === 0) {
-    // The kernel's own files say that they are empty, whatever they hold.
-    if (readWhole(source.descriptor, 1).length > 0) return saveLong(run, zeroChunks, source, Infinity, path)
-    return { content: Promise.resolve({ bytes: 0, blobIds: [] }) }
+  if (bytes > 0) return saveShort(run, source, bytes, path)
+  // The kernel's own files say that they are empty, whatever they hold.
+  if (readNow(source.descriptor, Buffer.alloc(1)) > 0) return saveLong(run, zeroChunks, source, Infinity, path)
+  return { content: Promise.resolve({ bytes: 0, blobIds: [] }) }
+}
+
+async function saveShort(
+  run: ArchiveRun, source: OpenSource, bytes: number, path: () => Buffer,
+): Promise<{ content: Promise<FileContent> }> {
+  const piece = run.memory.take(bytes)
+  let count: number
+  try {
+    count = readNow(source.descriptor, piece.bytes)
+  } catch (error) {
+    piece.release()
+    throw error
   }
-  const whole = readWhole(source.descriptor, bytes)
-  await run.sink.admit(whole.length)
-  run.addBytes(whole.length, path)
-  const saved = run.sink.save('data', whole)
-  return { content: saved.then((blobId) => ({ bytes: whole.length, blobIds: [blobId] })) }
+  await run.sink.admit(count)
+  run.addBytes(count, path)
+  const saved = run.sink.save('data', piece.bytes.subarray(0, count), piece.release)
+  return { content: saved.then((blobId) => ({ bytes: count, blobIds: [blobId] })) }
 }
 
 async function saveLong(

@@ -18,9 +18,11 @@ const AT_SYMLINK_NOFOLLOW = 0x100
 const SEEK_END = 2
 const SEEK_DATA = 3
 const SEEK_HOLE = 4
+const POSIX_FADV_WILLNEED = 3
 const FALLOC_FL_KEEP_SIZE = 1
 const FALLOC_FL_PUNCH_HOLE = 2
 const ENXIO = 6
+const EBADF = 9
 const ENODATA = 61
 const ENOTSUP = 95
 
@@ -66,11 +68,17 @@ const libc = ffi.dlopen(null, {
   lsetxattr: { return: 'i32', arguments: ['pointer', 'pointer', 'pointer', 'u64', 'i32'] },
   lremovexattr: { return: 'i32', arguments: ['pointer', 'pointer'] },
   utimensat: { return: 'i32', arguments: ['i32', 'pointer', 'pointer', 'i32'] },
+  flistxattr: { return: 'i64', arguments: ['i32', 'pointer', 'u64'] },
+  fgetxattr: { return: 'i64', arguments: ['i32', 'pointer', 'pointer', 'u64'] },
+  fsetxattr: { return: 'i32', arguments: ['i32', 'pointer', 'pointer', 'u64', 'i32'] },
+  fremovexattr: { return: 'i32', arguments: ['i32', 'pointer'] },
+  futimens: { return: 'i32', arguments: ['i32', 'pointer'] },
   listxattr: { return: 'i64', arguments: ['pointer', 'pointer', 'u64'] },
   getxattr: { return: 'i64', arguments: ['pointer', 'pointer', 'pointer', 'u64'] },
   setxattr: { return: 'i32', arguments: ['pointer', 'pointer', 'pointer', 'u64', 'i32'] },
   removexattr: { return: 'i32', arguments: ['pointer', 'pointer'] },
   lseek: { return: 'i64', arguments: ['i32', 'i64', 'i32'] },
+  posix_fadvise: { return: 'i32', arguments: ['i32', 'i64', 'i64', 'i32'] },
   fallocate: { return: 'i32', arguments: ['i32', 'i32', 'i64', 'i64'] },
   syscall: { return: 'i64', arguments: ['i64', 'i64', 'pointer', 'u64', 'u64'] },
 }).functions
@@ -120,12 +128,16 @@ function terminated(bytes: Uint8Array): Buffer {
 export type FileReference = Buffer | number
 
 /**
- * The path that leads through a descriptor. The kernel jumps from it to the open file and follows
- * nothing after that, so the calls that follow links are the right ones here; those that do not
- * would act on the entry in /proc.
+ * Makes a call on a descriptor. One opened with O_PATH is refused as bad, so for it the call is made
+ * on the path that leads through it. The kernel jumps from there to the open file and follows nothing
+ * after that: the calls that follow links are the right ones then, others would act on the entry in
+ * /proc.
  */
-function pathThrough(descriptor: number): Buffer {
-  return Buffer.from(`/proc/self/fd/${descriptor}`)
+function callOn<Result extends number | bigint>(
+  descriptor: number, direct: (descriptor: number) => Result, through: (path: Buffer) => Result,
+): Result {
+  const result = direct(descriptor)
+  return result < 0 && lastErrno() === EBADF ? through(terminated(Buffer.from(`/proc/self/fd/${descriptor}`))) : result
 }
 
 /** The path of a name in a directory that is held open, immune to renames and links above it. */
@@ -137,7 +149,11 @@ export function pathIn(directoryDescriptor: number, name: Uint8Array): Buffer {
 export function listXattrs(file: FileReference): Buffer[] {
   const length = Number(
     typeof file === 'number'
-      ? libc.listxattr(terminated(pathThrough(file)), answer, answerBytes)
+      ? callOn(
+          file,
+          (descriptor) => libc.flistxattr(descriptor, answer, answerBytes),
+          (path) => libc.listxattr(path, answer, answerBytes),
+        )
       : libc.llistxattr(terminated(file), answer, answerBytes),
   )
   if (length < 0) {
@@ -158,7 +174,11 @@ export function listXattrs(file: FileReference): Buffer[] {
 export function findXattr(file: FileReference, name: Uint8Array): Buffer | undefined {
   const length = Number(
     typeof file === 'number'
-      ? libc.getxattr(terminated(pathThrough(file)), terminated(name), answer, answerBytes)
+      ? callOn(
+          file,
+          (descriptor) => libc.fgetxattr(descriptor, terminated(name), answer, answerBytes),
+          (path) => libc.getxattr(path, terminated(name), answer, answerBytes),
+        )
       : libc.lgetxattr(terminated(file), terminated(name), answer, answerBytes),
   )
   if (length < 0) {
@@ -173,7 +193,11 @@ export function setXattr(file: FileReference, name: Uint8Array, value: Uint8Arra
   const valueBytes = BigInt(value.length)
   const result =
     typeof file === 'number'
-      ? libc.setxattr(terminated(pathThrough(file)), terminated(name), value, valueBytes, 0)
+      ? callOn(
+          file,
+          (descriptor) => libc.fsetxattr(descriptor, terminated(name), value, valueBytes, 0),
+          (path) => libc.setxattr(path, terminated(name), value, valueBytes, 0),
+        )
       : libc.lsetxattr(terminated(file), terminated(name), value, valueBytes, 0)
   if (result !== 0) throw systemError('setxattr', file)
 }
@@ -182,7 +206,11 @@ export function setXattr(file: FileReference, name: Uint8Array, value: Uint8Arra
 export function removeXattr(file: FileReference, name: Uint8Array): void {
   const result =
     typeof file === 'number'
-      ? libc.removexattr(terminated(pathThrough(file)), terminated(name))
+      ? callOn(
+          file,
+          (descriptor) => libc.fremovexattr(descriptor, terminated(name)),
+          (path) => libc.removexattr(path, terminated(name)),
+        )
       : libc.lremovexattr(terminated(file), terminated(name))
   if (result !== 0) throw systemError('removexattr', file)
 }
@@ -195,7 +223,11 @@ export function setTimes(file: FileReference, times: { accessedNs: bigint; modif
   putTimespec(2, times.modifiedNs)
   const result =
     typeof file === 'number'
-      ? libc.utimensat(AT_FDCWD, terminated(pathThrough(file)), timespecs, 0)
+      ? callOn(
+          file,
+          (descriptor) => libc.futimens(descriptor, timespecs),
+          (path) => libc.utimensat(AT_FDCWD, path, timespecs, 0),
+        )
       : libc.utimensat(AT_FDCWD, terminated(file), timespecs, AT_SYMLINK_NOFOLLOW)
   if (result !== 0) throw systemError('utimens', file)
 }
@@ -248,6 +280,11 @@ export function sizeOf(descriptor: number): number {
   const end = libc.lseek(descriptor, 0n, SEEK_END)
   if (end < 0n) throw systemError('lseek')
   return Number(end)
+}
+
+/** Lets the system fetch the first bytes of an open file, without waiting for them. It is a hint and never fails. */
+export function fetchAhead(descriptor: number, lengthBytes: number): void {
+  libc.posix_fadvise(descriptor, 0n, BigInt(lengthBytes), POSIX_FADV_WILLNEED)
 }
 
 /** Turns a range of an open file into a hole that reads as zeros; the file keeps its size. */

@@ -3,16 +3,15 @@ import * as fs from 'node:fs'
 /** Bytes per read of a long file. */
 const PIECE_BYTES = 1024 * 1024
 
-/** The first bytes of a file, at once; fewer when it is shorter. */
-export function readWhole(descriptor: number, bytes: number): Buffer {
-  const buffer = Buffer.allocUnsafe(bytes)
+/** Fills a buffer from the start of a file, at once; returns the bytes got, fewer only at the end. */
+export function readNow(descriptor: number, buffer: Buffer): number {
   let filled = 0
-  while (filled < bytes) {
-    const count = fs.readSync(descriptor, buffer, filled, bytes - filled, filled)
+  while (filled < buffer.length) {
+    const count = fs.readSync(descriptor, buffer, filled, buffer.length - filled, filled)
     if (count === 0) break
     filled += count
   }
-  return buffer.subarray(0, filled)
+  return filled
 }
 
 /** Fills a buffer from a place in a file without blocking the thread; returns the bytes got, fewer only at the end. */
