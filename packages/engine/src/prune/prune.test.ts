@@ -358,7 +358,7 @@ test('an index that names a pack piecemeal is refused', async () => {
   }
   await using lock = await repository.lock({ exclusive: true, settleMs: 0 })
   await storedFiles.removeIndexFiles(indexFiles, lock)
-  await assert.rejects(planPrune(repository), failure('repository.damaged'))
+  await assert.rejects(planPrune(repository), (error) => failure('repository.damaged')(error) && /piecemeal/.test(String((error as Failure).facts.reason)))
 })
 
 test('a plan is refused once a snapshot was added or the index has changed, and new packs stay', async () => {
@@ -395,6 +395,46 @@ test('a snapshot that shares what was unneeded when the plan was made is never h
   await using lock = await repository.lock({ exclusive: true, settleMs: 0 })
   await assert.rejects(runPrune(repository, lock, plan), failure('repository.changed'))
   assert.deepEqual(await readAll(storage), { [added]: hashes({ content }) })
+})
+
+test('packs whose index file the plan has not seen are not taken for packs without a name', async () => {
+  const { storage, kept, files } = await newScene()
+  const before = await packCount(storage)
+  await using real = await open(storage)
+  await using lock = await real.lock({ exclusive: true, settleMs: 0 })
+  let hidden = 0
+  for (const indexFile of await Array.fromAsync(storage.list('index/'))) {
+    await using repository = await open({
+      ...storage,
+      async *list(prefix, options) {
+        for await (const file of storage.list(prefix, options)) if (file.key !== indexFile.key) yield file
+      },
+    })
+    const plan = await planPrune(repository).catch((error: unknown) => {
+      assert.ok(failure('blob.missing')(error))
+    })
+    if (plan === undefined) continue
+    hidden += 1
+    assert.equal(plan.unindexedPacks.length, 3)
+    await assert.rejects(runPrune(real, lock, plan), failure('repository.changed'))
+  }
+  // What the third snapshot needed is all that nobody misses.
+  assert.equal(hidden, 1)
+  assert.equal(await packCount(storage), before)
+  assert.deepEqual(await readAll(storage), { [kept]: hashes(files) })
+})
+
+test('packs that two index files name are named once afterwards', async () => {
+  const storage = await newStorage()
+  const kept = await saveSnapshot(storage, { a: 'a', b: 'b' })
+  await using repository = await open(storage)
+  const { storedFiles } = repository
+  // As a run leaves them that dies between writing the new index files and removing the old ones.
+  for (const id of await storedFiles.listIndexFiles()) await storedFiles.saveIndexFile(await storedFiles.readIndexFile(id))
+  assert.equal((await storedFiles.listIndexFiles()).length, 2)
+  await prune(storage)
+  assert.equal((await storedFiles.listIndexFiles()).length, 1)
+  assert.deepEqual(await readAll(storage), { [kept]: hashes({ a: 'a', b: 'b' }) })
 })
 
 test('a lock of somebody else beside ours stops the run before anything is removed', async () => {
