@@ -20,6 +20,8 @@ interface Outcome {
   readonly passed: number
   readonly failed: number
   readonly skipped: number
+  /** The tests that did not run, each with its reason. */
+  readonly skippedTests?: readonly string[]
   /** Why the suite did not run; it has no counts then. */
   readonly notRun?: string
 }
@@ -97,6 +99,7 @@ async function runTests(pattern: string): Promise<Outcome> {
   const files = present.filter((file) => chosen.length === 0 || chosen.some((part) => file.includes(part)))
   if (files.length === 0) return notRun(present.length === 0 ? `no file matches ${pattern}` : 'no file of it was asked for')
   let whole: EventData.TestSummary | undefined
+  const skippedTests: string[] = []
   const events = run({
     files,
     concurrency: Math.min(FILES_AT_ONCE, cpus().length),
@@ -108,11 +111,16 @@ async function runTests(pattern: string): Promise<Outcome> {
     // Each file has a summary too; the one without a file is about all of them.
     if (summary.file === undefined) whole = summary
   })
+  const noteIfLeftOut = ({ name, skip, todo: planned }: EventData.TestPass | EventData.TestFail): void => {
+    const reason = skip ?? planned
+    if (reason !== undefined && reason !== false) skippedTests.push(`${name}: ${reason === true ? 'no reason is given' : reason}`)
+  }
+  events.on('test:pass', noteIfLeftOut).on('test:fail', noteIfLeftOut)
   for await (const text of events.compose(new spec())) process.stdout.write(String(text))
   if (whole === undefined) return { passed: 0, failed: 1, skipped: 0 }
   const { tests, passed, skipped, todo } = whole.counts
   const failed = tests - passed - skipped - todo
-  return { passed, failed: whole.success ? failed : Math.max(failed, 1), skipped: skipped + todo }
+  return { passed, failed: whole.success ? failed : Math.max(failed, 1), skipped: skipped + todo, skippedTests }
 }
 
 function notRun(reason: string): Outcome {
@@ -126,6 +134,7 @@ function report(): number {
     const { passed, failed, skipped } = outcome
     const counts = outcome.notRun === undefined ? `${passed} passed, ${failed} failed, ${skipped} skipped` : `not run: ${outcome.notRun}`
     console.log(`${name.padEnd(16)}  ${`${seconds.toFixed(1)} s`.padStart(8)}  ${counts}`)
+    for (const skippedTest of outcome.skippedTests ?? []) console.log(`  skipped: ${skippedTest}`)
   }
   console.log(`stock restic      ${restics.length > 0 ? restics.join(', ') : 'none found: the tests that need it have failed'}`)
   const passed = rows.reduce((sum, { outcome }) => sum + outcome.passed, 0)
