@@ -67,10 +67,10 @@ async function begin(tx: Transaction, deps: AssignDeps, job: Row<'jobs'>, now: M
     repositoryExpected: row.repository_url !== null,
   }
   if (isRemoval(job.kind)) {
-    const backups = await startRemoval(tx, job, now)
+    const backupIds = await startRemoval(tx, job, now)
     return job.kind === 'delete_vault'
       ? { kind: 'remove_vault', jobId: job.id, vault }
-      : { kind: 'forget', jobId: job.id, vault, backupIds: backups.map((backup) => backup.id) }
+      : { kind: 'forget', jobId: job.id, vault, backupIds }
   }
   const backup = job.backup_id === null ? undefined : await findBackup(tx, job.project_id, job.backup_id)
   if (backup === undefined) return { code: 'unknown', message: 'The backup is gone.' }

@@ -3,11 +3,12 @@
  * out, so nothing is ever unlisted that still costs space for no reason, and a removal that failed
  * leaves rows in error that can be removed again.
  */
-import { deleteBackupRows, listBackupsOfVault, setProtectStatus } from '../backups/index.ts'
+import type { ExpressionBuilder } from 'kysely'
+import { deleteBackupRows, setProtectStatus } from '../backups/index.ts'
 import { settleCheckpoint } from '../checkpoints/index.ts'
 import type { Micros } from '../clock.ts'
 import type { Reader, Transaction } from '../db/database.ts'
-import type { Row, RowChange } from '../db/schema.ts'
+import type { Row, RowChange, Schema } from '../db/schema.ts'
 import type { BackupId } from '../ids.ts'
 import { finishJob, parseJobPayload } from '../jobs/index.ts'
 import { finishOperation, startOperation, type OperationError } from '../operations/index.ts'
@@ -19,44 +20,22 @@ export function isRemoval(kind: Row<'jobs'>['kind']): kind is RemovalKind {
   return kind === 'delete_backup' || kind === 'remove_resource' || kind === 'delete_vault'
 }
 
-/** The backups that a job takes out, children included. */
-export async function listRemovedBackups(reader: Reader, job: Row<'jobs'>): Promise<Row<'backups'>[]> {
-  const all = await listBackupsOfVault(reader, job.project_id, job.vault_id)
-  if (job.kind === 'delete_vault') return all
-  if (job.kind === 'remove_resource') {
-    const resources = new Set(parseJobPayload(job, 'remove_resource').resourceIds)
-    const chosen = new Set(all.filter((backup) => resources.has(backup.resource_id)).map((backup) => backup.id))
-    return all.filter((backup) => chosen.has(backup.id) || (backup.parent_id !== null && chosen.has(backup.parent_id)))
-  }
-  const chosen = new Set(parseJobPayload(job, 'delete_backup').backupIds)
-  return all.filter((backup) => chosen.has(backup.id))
-}
-
-export async function startRemoval(tx: Transaction, job: Row<'jobs'>, now: Micros): Promise<Row<'backups'>[]> {
-  const backups = await listRemovedBackups(tx, job)
-  await changeBackups(tx, backups.map((backup) => backup.id), { status: 'deleting', updated_at: now })
+/** Marks everything that goes; answers with the backups that a repository has to forget, children included. */
+export async function startRemoval(tx: Transaction, job: Row<'jobs'>, now: Micros): Promise<BackupId[]> {
   await startOperation(tx, job.operation_log_id, now)
-  return backups
+  await changeRemoved(tx, job, { status: 'deleting', updated_at: now })
+  if (job.kind === 'delete_vault') return []
+  return (await listRemoved(tx, job)).map((backup) => backup.id)
 }
 
 export async function recordRemoval(tx: Transaction, job: Row<'jobs'>, now: Micros): Promise<void> {
-  const backups = await listRemovedBackups(tx, job)
-  for (const backup of backups.filter((each) => each.parent_id === null)) await deleteBackupRows(tx, job.project_id, backup.id)
-  for (const id of new Set(backups.map((backup) => backup.checkpoint_id))) await settleCheckpoint(tx, job.project_id, id)
-  if (job.kind === 'remove_resource') {
-    await tx.deleteFrom('vault_resources')
-      .where('project_id', '=', job.project_id).where('vault_id', '=', job.vault_id)
-      .where('resource_id', 'in', parseJobPayload(job, 'remove_resource').resourceIds)
-      .execute()
-  }
-  if (job.kind === 'delete_vault') await deleteVaultRows(tx, job)
-  await finishOperation(tx, job.operation_log_id, { status: 'success', now, parts: countRemoved(job, 0, backups.length) })
+  const removed = job.kind === 'delete_vault' ? await deleteVaultRows(tx, job) : await deleteListedRows(tx, job)
+  await finishOperation(tx, job.operation_log_id, { status: 'success', now, parts: countRemoved(job, 0, removed) })
   await finishJob(tx, job.id, 'succeeded')
 }
 
 export async function failRemoval(tx: Transaction, job: Row<'jobs'>, error: OperationError, now: Micros): Promise<void> {
-  const backups = await listRemovedBackups(tx, job)
-  await changeBackups(tx, backups.map((backup) => backup.id), { status: 'error', updated_at: now })
+  await changeRemoved(tx, job, { status: 'error', updated_at: now })
   let failed = 1
   if (job.kind === 'remove_resource') {
     const { resourceIds } = parseJobPayload(job, 'remove_resource')
@@ -76,6 +55,56 @@ export async function failRemoval(tx: Transaction, job: Row<'jobs'>, error: Oper
   await finishJob(tx, job.id, 'failed')
 }
 
+/** Which backups a job takes out; a server's backup takes the parts of it along. */
+function isRemoved(job: Row<'jobs'>) {
+  return (eb: ExpressionBuilder<Schema, 'backups'>) => {
+    const inVault = eb.and([eb('project_id', '=', job.project_id), eb('vault_id', '=', job.vault_id)])
+    if (job.kind === 'delete_backup') return eb.and([inVault, eb('id', 'in', parseJobPayload(job, 'delete_backup').backupIds)])
+    if (job.kind !== 'remove_resource') return inVault
+    const { resourceIds } = parseJobPayload(job, 'remove_resource')
+    const whole = eb.selectFrom('backups as whole').select('whole.id')
+      .where('whole.project_id', '=', job.project_id).where('whole.vault_id', '=', job.vault_id)
+      .where('whole.resource_id', 'in', resourceIds)
+    return eb.and([inVault, eb.or([eb('resource_id', 'in', resourceIds), eb('parent_id', 'in', whole)])])
+  }
+}
+
+function listRemoved(reader: Reader, job: Row<'jobs'>): Promise<Pick<Row<'backups'>, 'id' | 'parent_id' | 'checkpoint_id'>[]> {
+  return reader.selectFrom('backups').select(['id', 'parent_id', 'checkpoint_id']).where(isRemoved(job)).orderBy('id').execute()
+}
+
+async function changeRemoved(tx: Transaction, job: Row<'jobs'>, change: RowChange<'backups'>): Promise<void> {
+  await tx.updateTable('backups').set(change).where(isRemoved(job)).execute()
+}
+
+/** Answers how many backups went, parts of others included. */
+async function deleteListedRows(tx: Transaction, job: Row<'jobs'>): Promise<number> {
+  const backups = await listRemoved(tx, job)
+  for (const backup of backups) if (backup.parent_id === null) await deleteBackupRows(tx, job.project_id, backup.id)
+  for (const id of new Set(backups.map((backup) => backup.checkpoint_id))) await settleCheckpoint(tx, job.project_id, id)
+  if (job.kind === 'remove_resource') {
+    await tx.deleteFrom('vault_resources')
+      .where('project_id', '=', job.project_id).where('vault_id', '=', job.vault_id)
+      .where('resource_id', 'in', parseJobPayload(job, 'remove_resource').resourceIds)
+      .execute()
+  }
+  return backups.length
+}
+
+/** Tasks stay: they are the record of what happened to the vault. Answers how many backups went. */
+async function deleteVaultRows(tx: Transaction, job: Row<'jobs'>): Promise<number> {
+  const { project_id, vault_id } = job
+  const backups = tx.selectFrom('backups').select('id').where(isRemoved(job))
+  await tx.deleteFrom('backup_members').where('backup_id', 'in', backups).execute()
+  await tx.deleteFrom('replication_records').where('backup_id', 'in', backups).execute()
+  const { numDeletedRows } = await tx.deleteFrom('backups').where(isRemoved(job)).executeTakeFirstOrThrow()
+  await tx.deleteFrom('checkpoints').where('project_id', '=', project_id).where('vault_id', '=', vault_id).execute()
+  await tx.deleteFrom('vault_resources').where('project_id', '=', project_id).where('vault_id', '=', vault_id).execute()
+  await tx.deleteFrom('vault_tags').where('vault_id', '=', vault_id).execute()
+  await tx.deleteFrom('vaults').where('project_id', '=', project_id).where('id', '=', vault_id).execute()
+  return Number(numDeletedRows)
+}
+
 const cloudCode: Record<RemovalKind, string> = {
   delete_backup: 'BackupService.9910',
   remove_resource: 'BackupService.6115',
@@ -87,21 +116,5 @@ function countRemoved(job: Row<'jobs'>, failed: number, removed: number) {
   if (job.kind !== 'delete_vault') return undefined
   return {
     vault_delete: { fail_count: failed, total_count: removed, fail_delete_count: failed, total_delete_count: removed },
-  }
-}
-
-/** Tasks stay: they are the record of what happened to the vault. */
-async function deleteVaultRows(tx: Transaction, { project_id, vault_id }: Row<'jobs'>): Promise<void> {
-  await tx.deleteFrom('checkpoints').where('project_id', '=', project_id).where('vault_id', '=', vault_id).execute()
-  await tx.deleteFrom('vault_resources').where('project_id', '=', project_id).where('vault_id', '=', vault_id).execute()
-  await tx.deleteFrom('vault_tags').where('vault_id', '=', vault_id).execute()
-  await tx.deleteFrom('vaults').where('project_id', '=', project_id).where('id', '=', vault_id).execute()
-}
-
-const IDS_PER_STATEMENT = 1000
-
-async function changeBackups(tx: Transaction, ids: readonly BackupId[], change: RowChange<'backups'>): Promise<void> {
-  for (let at = 0; at < ids.length; at += IDS_PER_STATEMENT) {
-    await tx.updateTable('backups').set(change).where('id', 'in', ids.slice(at, at + IDS_PER_STATEMENT)).execute()
   }
 }
