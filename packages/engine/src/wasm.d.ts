@@ -1,18 +1,17 @@
 /** The part of the WebAssembly interface that this package uses; Node's types leave it to the browser's. */
 declare namespace WebAssembly {
-  class Module {
-    constructor(bytes: Uint8Array)
+  interface Module {
+    readonly [Symbol.toStringTag]: 'WebAssembly.Module'
   }
-  class Instance {
-    constructor(module: Module, imports?: Record<string, unknown>)
+  const Module: new (bytes: Uint8Array) => Module
+  interface Instance {
     readonly exports: Record<string, unknown>
   }
-  class Memory {
-    constructor(descriptor: { initial: number, maximum?: number })
+  const Instance: new (module: Module, imports?: Record<string, unknown>) => Instance
+  interface Memory {
     readonly buffer: ArrayBuffer
-    grow(pages: number): number
   }
-  class Global<Kind extends 'i32' | 'i64'> {
+  interface Global<Kind extends 'i32' | 'i64'> {
     value: Kind extends 'i64' ? bigint : number
   }
 }
