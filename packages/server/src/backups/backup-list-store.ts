@@ -73,7 +73,7 @@ export async function listVisibleBackups(
     .select(['b.id', 'm.id as share_id']).select(keys).$castTo<PageRow>()
   let ids = filter.ownership === 'own' ? ownIds : filter.ownership === 'received' ? receivedIds : ownIds.unionAll(receivedIds)
   for (const [index, { direction }] of order.entries()) ids = ids.orderBy(sql.ref(`key_${index}`), direction)
-  const page = ids.limit(limit).offset('offset' in start ? start.offset : 0).as('page')
+  const page = ids.limit(opaque(limit)).offset(opaque('offset' in start ? start.offset : 0)).as('page')
   let rows = db.selectFrom(page).innerJoin('backups as b', 'b.id', 'page.id')
     .leftJoin('backup_members as m', 'm.id', 'page.share_id')
     .selectAll('b').select(['page.share_id', 'm.vault_id as receiver_vault_id'])
@@ -106,6 +106,14 @@ export async function findVisibleBackup(db: Reader, projectId: ProjectId, backup
     .innerJoin('backup_members as m', (join) => join.on('m.backup_id', '=', (e) => e.fn.coalesce('b.parent_id', 'b.id')))
     .where('b.id', '=', backupId).where('m.dest_project_id', '=', projectId)
     .selectAll('b').select(['m.id as share_id', 'm.vault_id as receiver_vault_id']).executeTakeFirst()
+}
+
+/**
+ * A number whose value SQLite's planner does not look at. It would look at that of a bare limit, and plan the
+ * statement anew at every run, since the next value could be another one.
+ */
+function opaque(value: number): RawBuilder<number> {
+  return sql<number>`cast(${value} as bigint)`
 }
 
 /** The values that `PageStart.after` takes: those of the order's keys in one row. */
