@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { memoryStorage, withFaults } from '@opencbr/storage'
 import * as fc from 'fast-check'
-import { decodeTree, type TreeNode } from '../format/tree.ts'
+import { decodeTree, encodeTree, type TreeNode } from '../format/tree.ts'
 import { formatTreeTime } from '../format/tree-values.ts'
 import { findXattr, listXattrs, makeNode, setTimes, setXattr, S_IFIFO } from '../posix/posix.ts'
 import { initRepository } from '../repository/init-repository.ts'
@@ -59,6 +59,15 @@ class Archive {
     return nodes
   }
 
+  /** A copy of a tree, and of all below it, in which nothing has extended attributes. */
+  async stripAttributes(treeId: BlobId): Promise<BlobId> {
+    const nodes = await Promise.all([...(await this.nodes(treeId)).values()].map(async (node) => {
+      const subtree = node.subtree === undefined ? undefined : await this.stripAttributes(node.subtree)
+      return { ...node, subtree, extendedAttributes: [] }
+    }))
+    return (await this.repository.saveBlob('tree', encodeTree(nodes))).id
+  }
+
   async content(node: TreeNode | undefined): Promise<Buffer> {
     const blobs = await Promise.all((node?.content ?? []).map((id) => this.repository.loadBlob('data', id)))
     return Buffer.concat(blobs)
@@ -94,6 +103,43 @@ test('an unchanged file is not read again, and every kind of change is noticed',
   assert.ok(third.directories.unmodified >= 1)
   assert.equal(third.dataBytesAdded, 0)
   assert.deepEqual(await archive.list(third.treeId, source), nodes)
+})
+
+test('attributes of an unchanged file come from the parent only when we made it ourselves', async (t) => {
+  const source = scratch(t)
+  const archive = await openMemory(t)
+  const file = Buffer.from(join(source, 'file'))
+  fs.writeFileSync(file, 'content')
+  setXattr(file, Buffer.from('user.old'), Buffer.from('value'))
+  const attributesOf = async (treeId: BlobId) => (await archive.list(treeId, source)).get('file')?.extendedAttributes.map(({ name: key }) => key)
+  const first = await archive.run(source, { programVersion: 'opencbr 1' })
+  for (const programVersion of ['opencbr 1', 'opencbr 2', undefined]) {
+    const unchanged = await archive.run(source, { programVersion, parent: first.snapshotId })
+    assert.equal(unchanged.files.unmodified, 1)
+    assert.deepEqual(await attributesOf(unchanged.treeId), ['user.old'])
+  }
+  setXattr(file, Buffer.from('user.new'), Buffer.from('value'))
+  const changed = await archive.run(source, { programVersion: 'opencbr 1', parent: first.snapshotId })
+  assert.equal(changed.files.changed, 1)
+  assert.deepEqual((await attributesOf(changed.treeId))?.toSorted(), ['user.new', 'user.old'])
+
+  // A parent that saw less, as another program or user may have, is not believed.
+  const snapshot = await archive.repository.findSnapshot(first.snapshotId)
+  assert.ok(snapshot !== undefined)
+  for (const [programVersion, uid, tags, expected] of [
+    ['opencbr 1', process.getuid?.(), [], []],
+    ['restic 0.19.1', process.getuid?.(), [], ['user.new', 'user.old']],
+    [undefined, process.getuid?.(), [], ['user.new', 'user.old']],
+    ['opencbr 1', 4711, [], ['user.new', 'user.old']],
+    ['opencbr 1', process.getuid?.(), [INCOMPLETE_TAG], ['user.new', 'user.old']],
+  ] as const) {
+    const stripped = await archive.stripAttributes(changed.treeId)
+    await using lock = await archive.repository.lock({ exclusive: false, settleMs: 0 })
+    const parent = await archive.repository.saveSnapshot({ ...snapshot, tree: stripped, program_version: programVersion, uid, tags }, lock)
+    const result = await archive.run(source, { programVersion: 'opencbr 1', parent })
+    assert.equal(result.files.unmodified, 1)
+    assert.deepEqual((await attributesOf(result.treeId))?.toSorted(), expected, `${programVersion} ${uid} ${tags.join()}`)
+  }
 })
 
 test('content that the index has lost is read again', async (t) => {

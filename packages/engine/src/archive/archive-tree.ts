@@ -282,9 +282,12 @@ class TreeWalk implements Disposable {
     if (previous.size !== stat.size || previous.inode !== BigInt.asUintN(64, stat.ino)) return undefined
     if (parseTreeTime(previous.mtime) !== stat.mtimeNs || parseTreeTime(previous.ctime) !== stat.ctimeNs) return undefined
     if (!isStored(this.#run.repository, previous.content, previous.size)) return undefined
-    const node = this.#describe(entry, 'file', stat, entry.place)
-    this.#run.addBytes(Number(stat.size), () => pathOf(entry))
-    this.#run.addFile('unmodified', () => pathOf(entry))
+    const run = this.#run
+    const node = run.trustsAttributes
+      ? { ...describe(entry.name, 'file', stat, run.owners), extendedAttributes: previous.extendedAttributes }
+      : this.#describe(entry, 'file', stat, entry.place)
+    run.addBytes(Number(stat.size), () => pathOf(entry))
+    run.addFile('unmodified', () => pathOf(entry))
     return { ...node, size: previous.size, content: previous.content }
   }
 

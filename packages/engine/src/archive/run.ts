@@ -36,6 +36,11 @@ export class ArchiveRun {
   readonly files = { new: 0, changed: 0, unmodified: 0 }
   readonly directories = { new: 0, changed: 0, unmodified: 0 }
   readonly parent: Parent | undefined
+  /**
+   * Whether the parent's extended attributes are those that we would read of a file that has not changed:
+   * setting one changes a file's change time, but what a program reads depends on itself and its user.
+   */
+  readonly trustsAttributes: boolean
   bytesProcessed = 0
   bytesTotal: number | undefined
   readonly #lock: RepositoryLock
@@ -50,6 +55,7 @@ export class ArchiveRun {
     this.options = options
     this.sink = new BlobSink(repository)
     this.parent = parent
+    this.trustsAttributes = parent !== undefined && isOurs(parent.snapshot, options)
     this.#lock = lock
     this.#now = options.now ?? (() => new Date())
     this.#startedAt = this.#now()
@@ -188,6 +194,12 @@ async function findParent(repository: Repository, { parent: id, signal }: Archiv
     if (error instanceof Failure && error.code === 'repository.damaged') return undefined
     throw error
   }
+}
+
+/** Whether the very program that runs now, as the same user, made a snapshot without a gap. */
+function isOurs({ program_version: program, uid = 0, tags = [] }: Snapshot, options: ArchiveOptions): boolean {
+  const isSameProgram = program !== undefined && program === options.programVersion
+  return isSameProgram && uid === (process.getuid?.() ?? 0) && !tags.includes(INCOMPLETE_TAG)
 }
 
 /** How a directory compares with what the parent had in its place. */
