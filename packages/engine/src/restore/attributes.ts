@@ -13,13 +13,15 @@ const ACCESS_LIST = 'system.posix_acl_access'
 export type ReportAttribute = (code: RestoreWarningCode, reason: string) => void
 
 /**
- * Gives the file behind a descriptor, which may be an O_PATH one, the attributes of a node, and
- * touches only those that differ. The order matters: a change of the owner takes set-user-id bits and
+ * Gives the file behind a descriptor the attributes of a node, and touches only those that differ. What
+ * is neither a regular file nor a directory may be opened with O_PATH. The order matters: a change of the owner takes set-user-id bits and
  * capabilities away, an access control list changes the permissions, and nothing but the times
  * themselves may come after the times.
  */
 export function setAttributes(descriptor: number, node: TreeNode, report: ReportAttribute): void {
   const status = fs.fstatSync(descriptor, { bigint: true })
+  // Whatever is not opened for its content is opened with O_PATH, on which these calls do not work.
+  const isPlain = status.isFile() || status.isDirectory()
   const through = `/proc/self/fd/${descriptor}`
 
   let ownerIsRight = true
@@ -27,7 +29,8 @@ export function setAttributes(descriptor: number, node: TreeNode, report: Report
   if (Number(status.uid) !== node.uid || Number(status.gid) !== node.gid) {
     modeMayHaveChanged = true
     try {
-      fs.chownSync(through, node.uid, node.gid)
+      if (isPlain) fs.fchownSync(descriptor, node.uid, node.gid)
+      else fs.chownSync(through, node.uid, node.gid)
     } catch (error) {
       ownerIsRight = false
       report('owner.not_set', reasonOf(error))
@@ -45,7 +48,8 @@ export function setAttributes(descriptor: number, node: TreeNode, report: Report
     }
     if (modeMayHaveChanged || (Number(status.mode) & PERMISSIONS) !== bits) {
       try {
-        fs.chmodSync(through, bits)
+        if (isPlain) fs.fchmodSync(descriptor, bits)
+        else fs.chmodSync(through, bits)
       } catch (error) {
         report('mode.not_set', reasonOf(error))
       }

@@ -14,7 +14,7 @@ import { damageOf } from './damage.ts'
 import { planReads, type LocatedBlob, type PlannedRead, type ReadLimits } from './plan-reads.ts'
 
 /** An object store takes about as long to answer another request as to send the bytes of such a gap. */
-const READ_LIMITS: ReadLimits = { gapBytesMax: 256 * 1024, rangeBytesMax: 8 * 1024 * 1024, plainBytesMax: 16 * 1024 * 1024 }
+const READ_LIMITS: ReadLimits = { gapBytesMax: 256 * 1024, rangeBytesMax: 4 * 1024 * 1024, plainBytesMax: 8 * 1024 * 1024 }
 const READS_MAX = 8
 
 /** A reader that knows every place of a blob. */

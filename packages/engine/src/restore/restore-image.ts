@@ -26,7 +26,7 @@ import { isKnownZeroBlob } from './zero-blobs.ts'
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDWR } = fs.constants
 const PRIVATE_FILE = 0o600
 
-const BYTES_HELD_MAX = 64 * 1024 * 1024
+const BYTES_HELD_MAX = 48 * 1024 * 1024
 const WINDOW_BYTES_MAX = 64 * 1024 * 1024
 
 const syncAsync = promisify(fs.fsync)

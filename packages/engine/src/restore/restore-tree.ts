@@ -44,9 +44,9 @@ const NEW_FILE = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
 const PRIVATE_FILE = 0o600
 const PRIVATE_DIRECTORY = 0o700
 
-const BYTES_HELD_MAX = 64 * 1024 * 1024
-const TREE_BYTES_KEPT_MAX = 16 * 1024 * 1024
-const WINDOW_BYTES_MAX = 64 * 1024 * 1024
+const BYTES_HELD_MAX = 48 * 1024 * 1024
+const TREE_BYTES_KEPT_MAX = 8 * 1024 * 1024
+const WINDOW_BYTES_MAX = 32 * 1024 * 1024
 const WINDOW_CHUNKS_MAX = 8192
 const ENTRIES_BETWEEN_PAUSES = 64
 /** Files of several chunks stay open until their window is done. */
@@ -603,7 +603,7 @@ class TreeRestore {
     this.#finishPart(file)
   }
 
-  /** The file's descriptor; a file that is not there yet is made, private and as long as it will be. */
+  /** The file's descriptor; a file that is not there yet is made, and is private until it is finished. */
   #openFile(file: FileTask): number {
     if (file.descriptor !== undefined) return file.descriptor
     const { directory, node } = file
@@ -618,7 +618,6 @@ class TreeRestore {
       descriptor = fs.openSync(this.#directories.place(directory.place, node.name), NEW_FILE, PRIVATE_FILE)
     }
     this.#setDescriptor(file, descriptor)
-    if (file.sizeBytes > 0) fs.ftruncateSync(descriptor, file.sizeBytes)
     if (node.links > 1n) this.#rememberLinked(directory, node, fs.fstatSync(descriptor, { bigint: true }))
     return descriptor
   }
@@ -636,7 +635,10 @@ class TreeRestore {
       // A file of which nothing could be read is not made: an empty one would look like a real one.
       const isLost = file.problem?.code === 'content.damaged' && file.descriptor === undefined
       if (!isLost && !isAbandoned(file)) {
-        setAttributes(this.#openFile(file), file.node, (code, reason) => this.#warn(file.directory, file.node, code, reason))
+        const descriptor = this.#openFile(file)
+        // Zeros at the end of a new file were not written.
+        if (file.isNew && fs.fstatSync(descriptor).size < file.sizeBytes) fs.ftruncateSync(descriptor, file.sizeBytes)
+        setAttributes(descriptor, file.node, (code, reason) => this.#warn(file.directory, file.node, code, reason))
       }
     } catch (error) {
       if (isFatalForDestination(error)) throw error
