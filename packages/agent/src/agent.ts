@@ -47,7 +47,7 @@ export function createAgent(send: (message: FromAgent) => void, log: (text: stri
     for (const job of assignments) {
       const controller = new AbortController()
       if (stopping) controller.abort()
-      running.set(job.jobId, { controller, end: run(job, { settings: known, signal: controller.signal }) })
+      running.set(job.jobId, { controller, end: run(job, { settings: known, signal: controller.signal, describe }) })
     }
     if (askAgain) {
       askAgain = false
@@ -109,7 +109,7 @@ function work(job: Assignment, context: WorkContext, onProgress: (percent: numbe
   switch (job.kind) {
     case 'backup': return runBackup(job, context, onProgress)
     case 'restore': return runRestore(job, context, onProgress)
-    case 'forget': return runForget(job, context)
+    case 'forget': return runForget(job, context, onProgress)
     case 'remove_vault': return runRemoveVault(job, context)
   }
 }

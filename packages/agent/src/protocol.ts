@@ -111,6 +111,9 @@ export interface RestoreOutcome {
 
 export interface ForgetOutcome {
   readonly kind: 'forget'
+  /** Why the space of the backups was not given back, or not all of it. */
+  readonly warnings: readonly TaskWarning[]
+  readonly warningCount: number
 }
 
 export interface RemoveVaultOutcome {

@@ -1,20 +1,54 @@
-/** Takes backups out of their vault. May run again: what is gone is gone. */
-import type { ForgetAssignment, ForgetOutcome } from './protocol.ts'
+/** Takes backups out of their vault, and gives back their space. May run again: what is gone is gone. */
+import { planPrune, runPrune, type PruneProgress, type Repository, type RepositoryLock } from '@opencbr/engine'
+import type { ForgetAssignment, ForgetOutcome, TaskFailure, TaskWarning } from './protocol.ts'
 import { backupTag } from './tags.ts'
-import { hasRepository, withVault, type WorkContext } from './vault-repository.ts'
+import { hasRepository, vaultDirectory, withVault, type WorkContext } from './vault-repository.ts'
+
+/** How far the job is once a stage of pruning begins, and once it is through, in percent. */
+const SPANS: Record<PruneProgress['stage'], readonly [begin: number, end: number]> = {
+  marking: [5, 50],
+  removing: [50, 60],
+  repacking: [60, 100],
+}
+
+const NO_WARNINGS: ForgetOutcome = { kind: 'forget', warnings: [], warningCount: 0 }
 
 /**
- * Forgets every snapshot of the backups, also those of attempts that did not get to the end. The
- * data that only they needed stays in the packs until it is pruned.
+ * Forgets every snapshot of the backups, also those of attempts that did not get to the end, then
+ * prunes the data that only they needed. Once a backup is forgotten it is gone: that its space
+ * cannot be given back at the moment is reported, and does not fail the job.
  */
-export async function runForget(job: ForgetAssignment, context: WorkContext): Promise<ForgetOutcome> {
+export async function runForget(
+  job: ForgetAssignment, context: WorkContext, onProgress: (percent: number) => void,
+): Promise<ForgetOutcome> {
   // Nothing was ever backed up here, so there is nothing to take out.
-  if (!job.vault.repositoryExpected && !await hasRepository(job.vault)) return { kind: 'forget' }
+  if (!job.vault.repositoryExpected && !await hasRepository(job.vault)) return NO_WARNINGS
   return withVault(job.vault, context, { exclusive: true, create: false }, async (repository, lock, signal) => {
     const tags = new Set(job.backupIds.map(backupTag))
     const snapshots = await repository.listSnapshots({ onDamaged: () => undefined, signal })
     const forgotten = snapshots.filter((each) => each.snapshot.tags?.some((tag) => tags.has(tag)) === true)
     await repository.forgetSnapshots(forgotten.map((each) => each.id), lock, signal)
-    return { kind: 'forget' }
+    try {
+      await prune(repository, lock, signal, onProgress)
+      return NO_WARNINGS
+    } catch (error) {
+      // Parked: the next attempt finds nothing to forget, and goes on pruning.
+      if (context.signal.aborted) throw error
+      return { kind: 'forget', warnings: [tellLeftover(job, context.describe(error))], warningCount: 1 }
+    }
   })
+}
+
+async function prune(repository: Repository, lock: RepositoryLock, signal: AbortSignal, onProgress: (percent: number) => void): Promise<void> {
+  const report = ({ stage, done, total }: PruneProgress): void => {
+    const [begin, end] = SPANS[stage]
+    if (total > 0) onProgress(begin + (end - begin) * (done / total))
+  }
+  const plan = await planPrune(repository, { signal, onProgress: report })
+  await runPrune(repository, lock, plan, { signal, onProgress: report })
+}
+
+function tellLeftover(job: ForgetAssignment, failure: TaskFailure): TaskWarning {
+  const message = `What was removed is gone, but its space has not been given back, or not all of it; the next removal tries again. ${failure.message}`
+  return { path: vaultDirectory(job.vault), message }
 }

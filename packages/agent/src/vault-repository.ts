@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Failure, initRepository, kdfForRandomPassword, openRepository, type Repository, type RepositoryLock } from '@opencbr/engine'
 import { localStorage } from '@opencbr/storage'
 import { isDeadPredecessor, lockHostname } from './lock-owner.ts'
-import type { AgentSettings, VaultAccess } from './protocol.ts'
+import type { AgentSettings, TaskFailure, VaultAccess } from './protocol.ts'
 
 const LOCK_RETRY_MS = 500
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
@@ -17,6 +17,8 @@ export interface WorkContext {
   readonly settings: AgentSettings
   /** Aborts when the work should be parked. */
   readonly signal: AbortSignal
+  /** What a user is told of an error that does not end the job. */
+  readonly describe: (error: unknown) => TaskFailure
 }
 
 /** The one place where a vault's data lies. The ids are checked: they become part of a path that may be removed. */

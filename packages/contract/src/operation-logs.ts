@@ -43,6 +43,11 @@ const OperationResource = Type.Object({
   name: NullableText('Resource name.'),
 })
 
+const RemovalWarnings = Type.Array(
+  Type.Object({ path: Type.String(), message: Type.String() }),
+  { description: 'Why the space of what was removed has not been given back yet.' },
+)
+
 const OperationExtraInfo = Type.Object({
   common: Type.Object({
     progress: Type.Integer({ minimum: 0, maximum: 100, description: 'Percentage done.' }),
@@ -73,11 +78,18 @@ const OperationExtraInfo = Type.Object({
     warnings: Type.Optional(Type.Array(Type.Object({ path: Type.String(), message: Type.String() }))),
     warning_count: Type.Optional(Type.Integer()),
   })),
-  delete: Type.Optional(Type.Object({ backup_id: Type.String(), backup_name: Type.String() })),
+  delete: Type.Optional(Type.Object({
+    backup_id: Type.String(),
+    backup_name: Type.String(),
+    warnings: Type.Optional(RemovalWarnings),
+    warning_count: Type.Optional(Type.Integer()),
+  })),
   remove_resources: Type.Optional(Type.Object({
     resources: Type.Array(OperationResource),
     fail_count: Type.Integer({ description: 'Resources that could not be removed.' }),
     total_count: Type.Integer({ description: 'Backups deleted on the way.' }),
+    warnings: Type.Optional(RemovalWarnings),
+    warning_count: Type.Optional(Type.Integer()),
   })),
   vault_delete: Type.Optional(Type.Object({
     fail_count: Type.Integer({ description: 'Resources that could not be deleted.' }),

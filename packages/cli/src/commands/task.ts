@@ -63,7 +63,8 @@ export function addTask(program: Command): void {
 }
 
 function showRecord(task: OperationLog): void {
-  const { backup, restore } = task.extra_info
+  const { backup, restore, delete: removal, remove_resources: removals } = task.extra_info
+  const withWarnings = backup ?? restore ?? removal ?? removals
   printRecord([
     ['id', task.id],
     ['type', task.operation_type],
@@ -72,11 +73,11 @@ function showRecord(task: OperationLog): void {
     ['subject', subjectOf(task)],
     ['vault', task.vault_name === null ? task.vault_id : `${task.vault_name} (${task.vault_id})`],
     ['checkpoint', task.checkpoint_id],
-    ['backup', (backup ?? restore ?? task.extra_info.delete)?.backup_id],
+    ['backup', (backup ?? restore ?? removal)?.backup_id],
     ['created', showTime(task.created_at)],
     ['started', showTime(task.started_at)],
     ['ended', showTime(task.ended_at)],
     ['error', [task.error_info.code, task.error_info.message].filter((part) => part !== '').join(': ')],
-    ...(backup?.warnings ?? restore?.warnings ?? []).map(({ path, message }) => ['warning', `${path}: ${message}`] as const),
+    ...(withWarnings?.warnings ?? []).map(({ path, message }) => ['warning', `${path}: ${message}`] as const),
   ])
 }

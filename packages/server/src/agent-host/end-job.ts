@@ -27,7 +27,7 @@ async function recordOutcome(
   tx: Transaction, job: Row<'jobs'>, outcome: Extract<JobEnd, { type: 'done' }>['outcome'], now: Micros,
 ): Promise<void> {
   if (isRemoval(job.kind)) {
-    await recordRemoval(tx, job, now)
+    await recordRemoval(tx, job, now, outcome.kind === 'forget' ? outcome : undefined)
     return
   }
   const backup = job.backup_id === null ? undefined : await findBackup(tx, job.project_id, job.backup_id)

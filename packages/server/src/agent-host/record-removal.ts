@@ -3,6 +3,7 @@
  * out, so nothing is ever unlisted that still costs space for no reason, and a removal that failed
  * leaves rows in error that can be removed again.
  */
+import type { ForgetOutcome } from '@opencbr/agent'
 import type { ExpressionBuilder } from 'kysely'
 import { deleteBackupRows, setProtectStatus } from '../backups/index.ts'
 import { settleCheckpoint } from '../checkpoints/index.ts'
@@ -11,7 +12,7 @@ import type { Reader, Transaction } from '../db/database.ts'
 import type { Row, RowChange, Schema } from '../db/schema.ts'
 import type { BackupId } from '../ids.ts'
 import { finishJob, parseJobPayload } from '../jobs/index.ts'
-import { finishOperation, startOperation, type OperationError } from '../operations/index.ts'
+import { finishOperation, startOperation, type OperationError, type OperationPartsChange } from '../operations/index.ts'
 import { changeVault } from '../vaults/index.ts'
 
 type RemovalKind = 'delete_backup' | 'remove_resource' | 'delete_vault'
@@ -28,9 +29,9 @@ export async function startRemoval(tx: Transaction, job: Row<'jobs'>, now: Micro
   return (await listRemoved(tx, job)).map((backup) => backup.id)
 }
 
-export async function recordRemoval(tx: Transaction, job: Row<'jobs'>, now: Micros): Promise<void> {
+export async function recordRemoval(tx: Transaction, job: Row<'jobs'>, now: Micros, outcome?: ForgetOutcome): Promise<void> {
   const removed = job.kind === 'delete_vault' ? await deleteVaultRows(tx, job) : await deleteListedRows(tx, job)
-  await finishOperation(tx, job.operation_log_id, { status: 'success', now, parts: countRemoved(job, 0, removed) })
+  await finishOperation(tx, job.operation_log_id, { status: 'success', now, parts: countRemoved(job, 0, removed, outcome) })
   await finishJob(tx, job.id, 'succeeded')
 }
 
@@ -111,9 +112,12 @@ const cloudCode: Record<RemovalKind, string> = {
   delete_vault: 'BackupService.6121',
 }
 
-function countRemoved(job: Row<'jobs'>, failed: number, removed: number) {
-  if (job.kind === 'remove_resource') return { remove_resources: { fail_count: failed, total_count: removed } }
-  if (job.kind !== 'delete_vault') return undefined
+function countRemoved(job: Row<'jobs'>, failed: number, removed: number, outcome?: ForgetOutcome): OperationPartsChange | undefined {
+  const warnings = outcome === undefined || outcome.warningCount === 0
+    ? {}
+    : { warnings: [...outcome.warnings], warning_count: outcome.warningCount }
+  if (job.kind === 'remove_resource') return { remove_resources: { fail_count: failed, total_count: removed, ...warnings } }
+  if (job.kind === 'delete_backup') return { delete: warnings }
   return {
     vault_delete: { fail_count: failed, total_count: removed, fail_delete_count: failed, total_delete_count: removed },
   }
