@@ -7,7 +7,7 @@
 import * as fs from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
 import { Failure } from '../failure.ts'
-import { parseTreeTime } from '../format/tree-values.ts'
+import { isSameTime } from '../format/tree-values.ts'
 import type { TreeNode } from '../format/tree.ts'
 import { sizeOf } from '../posix/posix.ts'
 import type { RepositoryLock } from '../repository/lock.ts'
@@ -92,7 +92,7 @@ function isUnchanged(run: ArchiveRun, previous: TreeNode | undefined, node: Tree
   if (previous?.type !== 'file' || previous.content === null) return false
   return (
     previous.size === node.size && previous.inode === node.inode &&
-    parseTreeTime(previous.mtime) === parseTreeTime(node.mtime) && parseTreeTime(previous.ctime) === parseTreeTime(node.ctime) &&
+    isSameTime(previous.mtime, node.mtime) && isSameTime(previous.ctime, node.ctime) &&
     isStored(run.repository, previous.content, previous.size)
   )
 }

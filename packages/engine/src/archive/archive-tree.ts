@@ -10,7 +10,7 @@ import * as fs from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
 import { Failure } from '../failure.ts'
 import { compareNames, type NodeType, type TreeNode } from '../format/tree.ts'
-import { parseTreeTime } from '../format/tree-values.ts'
+import { isSameTime } from '../format/tree-values.ts'
 import { fetchAhead, pathIn, type FileReference } from '../posix/posix.ts'
 import type { RepositoryLock } from '../repository/lock.ts'
 import type { Repository } from '../repository/repository.ts'
@@ -133,14 +133,11 @@ class TreeWalk implements Disposable {
     const isEntered = this.#device === undefined || source.stat.dev === this.#device
     const previous = isEntered ? await loadPrevious() : undefined
     const directory: Directory = { descriptor: source.descriptor, path, previous, nodes: [] }
+    const placePrefix = pathIn(source.descriptor, Buffer.alloc(0))
     for (const entryName of isEntered ? this.#listNames(directory) : []) {
-      await run.pause()
-      await this.#archiveEntry({
-        directory,
-        name: entryName,
-        place: pathIn(source.descriptor, entryName),
-        previous: previous?.find(entryName),
-      })
+      if (run.isPauseDue()) await run.pause()
+      const place = Buffer.concat([placePrefix, entryName])
+      await this.#archiveEntry({ directory, name: entryName, place, previous: previous?.find(entryName) })
     }
     return { node: handled(this.#finishDirectory(directory, base, previousNode)) }
   }
@@ -280,15 +277,14 @@ class TreeWalk implements Disposable {
     const { previous } = entry
     if (previous?.type !== 'file' || previous.content === null) return undefined
     if (previous.size !== stat.size || previous.inode !== BigInt.asUintN(64, stat.ino)) return undefined
-    if (parseTreeTime(previous.mtime) !== stat.mtimeNs || parseTreeTime(previous.ctime) !== stat.ctimeNs) return undefined
-    if (!isStored(this.#run.repository, previous.content, previous.size)) return undefined
     const run = this.#run
-    const node = run.trustsAttributes
-      ? { ...describe(entry.name, 'file', stat, run.owners), extendedAttributes: previous.extendedAttributes }
-      : this.#describe(entry, 'file', stat, entry.place)
+    const node = describe(entry.name, 'file', stat, run.owners)
+    if (!isSameTime(previous.mtime, node.mtime) || !isSameTime(previous.ctime, node.ctime)) return undefined
+    if (!isStored(run.repository, previous.content, previous.size)) return undefined
+    const extendedAttributes = run.trustsAttributes ? previous.extendedAttributes : this.#attributesOf(entry.place, pathOf(entry))
     run.addBytes(Number(stat.size), () => pathOf(entry))
     run.addFile('unmodified', () => pathOf(entry))
-    return { ...node, size: previous.size, content: previous.content }
+    return { ...node, extendedAttributes, size: previous.size, content: previous.content }
   }
 
   /** Reads a file, or takes what was read under another of its names. Resolves once everything is read. */

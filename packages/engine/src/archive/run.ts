@@ -68,10 +68,15 @@ export class ArchiveRun {
     this.sink.throwIfFailed()
   }
 
-  /** A checkpoint that now and then lets timers and messages of others have their turn. */
-  async pause(): Promise<void> {
+  /** A checkpoint that also says whether others have waited for a turn long enough. */
+  isPauseDue(): boolean {
     this.checkpoint()
-    if (performance.now() - this.#busySince < BUSY_MS_MAX) return
+    return performance.now() - this.#busySince >= BUSY_MS_MAX
+  }
+
+  /** A checkpoint that lets timers and messages of others have their turn when it is due. */
+  async pause(): Promise<void> {
+    if (!this.isPauseDue()) return
     await new Promise((resolve) => setImmediate(resolve))
     this.#busySince = performance.now()
     this.checkpoint()

@@ -69,6 +69,11 @@ export function parseTreeTime(text: string): bigint | undefined {
   return sign === '+' ? nanoseconds - offset : nanoseconds + offset
 }
 
+/** Whether two times in trees are the same moment, whatever their zones. */
+export function isSameTime(text: string, other: string): boolean {
+  return text === other || (parseTreeTime(text) !== undefined && parseTreeTime(text) === parseTreeTime(other))
+}
+
 const GO_DIRECTORY = 2 ** 31
 const GO_SYMLINK = 2 ** 27
 const GO_DEVICE = 2 ** 26

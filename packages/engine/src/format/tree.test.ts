@@ -4,7 +4,7 @@ import * as fc from 'fast-check'
 import type { BlobId } from '../repository/types.ts'
 import { compareNames, decodeTree, encodeTree, treeNode, type NodeType, type TreeNode } from './tree.ts'
 import { isPrintable } from './tree-printable.ts'
-import { chmodBitsFrom, formatTreeTime, goModeFrom, parseTreeTime } from './tree-values.ts'
+import { chmodBitsFrom, formatTreeTime, goModeFrom, isSameTime, parseTreeTime } from './tree-values.ts'
 
 const TIMES = '"mtime":"2024-02-29T12:00:00.5Z","atime":"2024-02-29T12:00:00.5Z","ctime":"1999-12-31T23:59:59.000000001+05:30"'
 
@@ -120,6 +120,9 @@ test('times keep nanoseconds and their own offset; impossible years become possi
   for (const text of ['', 'yesterday', '2024-13-01T00:00:00Z', '2024-01-01T00:00:00', '2024-01-01 00:00:00Z']) {
     assert.equal(parseTreeTime(text), undefined)
   }
+  assert.ok(isSameTime('2024-02-29T12:00:00.10+01:00', '2024-02-29T11:00:00.1Z'))
+  assert.ok(!isSameTime('2024-02-29T12:00:00Z', '2024-02-29T12:00:00.000000001Z'))
+  assert.ok(!isSameTime('never', 'at no time'))
 })
 
 test('modes follow Go, and come back for chmod', () => {
