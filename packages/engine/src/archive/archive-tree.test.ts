@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import * as fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -273,6 +274,22 @@ test('what may not be read makes the backup incomplete, and the snapshot says so
   assert.equal((await archive.content(nodes.get('open'))).toString(), 'readable')
   const snapshot = await archive.repository.findSnapshot(result.snapshotId)
   assert.deepEqual(snapshot?.tags, ['a', 'b', INCOMPLETE_TAG])
+})
+
+test('a file that fails while it is read makes the backup incomplete, and the rest is in it', async (t) => {
+  const archive = await openMemory(t)
+  const child = spawn(process.execPath, ['-e', 'process.stdin.resume()'], { stdio: ['pipe', 'ignore', 'ignore'] })
+  t.after(() => child.kill())
+  // The first page of no process can be read, so the kernel's file of its memory begins with an error.
+  const source = `/proc/${child.pid}/task/${child.pid}`
+  const result = await archive.run(source)
+  assert.equal(result.whole, false)
+  const failed = result.warnings.find(({ path }) => path === `${source}/mem`)
+  assert.equal(failed?.code, 'unreadable')
+  assert.match(failed?.message ?? '', /EIO/)
+  const nodes = await archive.list(result.treeId, source)
+  assert.ok(!nodes.has('mem'))
+  assert.equal((await archive.content(nodes.get('status'))).toString().split('\t')[0], 'Name:')
 })
 
 test('mount points of other file systems stay empty when only one is asked for', async (t) => {

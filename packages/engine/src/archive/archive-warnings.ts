@@ -9,6 +9,7 @@ export const archiveWarnings = {
   restless: { loses: true, text: 'It became another kind of file at every try to read it and is not in the backup.' },
   vanished: { loses: false, text: 'It vanished while the backup ran.' },
   changed: { loses: false, text: 'It changed while it was read: the backup may hold older and newer parts of it.' },
+  endless: { loses: true, text: 'It says that it is empty and does not end: only the first 64 MiB are in the backup.' },
   socket: { loses: false, text: 'Sockets hold no data and are left out.' },
   'kind.unknown': { loses: true, text: 'It is of a kind that cannot be backed up.' },
 } as const satisfies Record<string, { loses: boolean; text: string }>

@@ -24,6 +24,9 @@ export interface FileContent {
 export const ZERO_CHUNK_BYTES = CHUNK_BYTES_MIN
 export const zeroChunkId = hash('sha256', Buffer.alloc(ZERO_CHUNK_BYTES)) as BlobId
 
+/** What is read of a file that says it is empty, and is not: some files of the kernel never end. */
+const UNTOLD_BYTES_MAX = 64 * 1024 * 1024
+
 /** Saves the zero chunk in one run only once, however many holes there are. */
 export class ZeroChunks {
   readonly #run: ArchiveRun
@@ -53,9 +56,11 @@ export async function saveFile(
   const bytes = Number(source.stat.size)
   if (bytes > CHUNK_BYTES_MIN) return saveLong(run, zeroChunks, source, bytes, path)
   if (bytes > 0) return saveShort(run, source, bytes, path)
+  if (readNow(source.descriptor, Buffer.alloc(1)) === 0) return { content: Promise.resolve({ bytes: 0, blobIds: [] }) }
   // The kernel's own files say that they are empty, whatever they hold.
-  if (readNow(source.descriptor, Buffer.alloc(1)) > 0) return saveLong(run, zeroChunks, source, Infinity, path)
-  return { content: Promise.resolve({ bytes: 0, blobIds: [] }) }
+  const saved = await saveLong(run, zeroChunks, source, UNTOLD_BYTES_MAX, path)
+  if (saved.bytes === UNTOLD_BYTES_MAX) run.warnings.add(path(), 'endless')
+  return saved
 }
 
 async function saveShort(
@@ -77,7 +82,7 @@ async function saveShort(
 
 async function saveLong(
   run: ArchiveRun, zeroChunks: ZeroChunks, source: OpenSource, end: number, path: () => Buffer,
-): Promise<{ content: Promise<FileContent> }> {
+): Promise<{ bytes: number; content: Promise<FileContent> }> {
   const { descriptor, stat } = source
   const holes = hasHoles(stat) ? new DataMap(descriptor, end) : undefined
   const blobIds: (BlobId | Promise<BlobId>)[] = []
@@ -104,5 +109,6 @@ async function saveLong(
       if (isHoleAhead()) break
     }
   } while (isHoleAhead())
-  return { content: Promise.all(blobIds).then((ids) => ({ bytes: position, blobIds: ids })) }
+  const content = Promise.all(blobIds).then((ids) => ({ bytes: position, blobIds: ids }))
+  return { bytes: position, content }
 }
