@@ -19,6 +19,8 @@ export const failures = {
   'host.unsound': { retry: 'after-repair', text: 'This machine computed a wrong result: test its memory and processor.' },
   'snapshot.not_found': { retry: 'never', text: 'The repository holds no such snapshot.' },
   'snapshot.path_not_found': { retry: 'never', text: 'The snapshot holds nothing of the wanted kind at this path.' },
+  'key.not_found': { retry: 'never', text: 'The repository has no such key.' },
+  'key.needed': { retry: 'never', text: 'This key must stay: it is the one in use, or the last.' },
   'source.missing': { retry: 'after-repair', text: 'What should be backed up does not exist.' },
   'source.wrong_kind': { retry: 'never', text: 'What should be backed up is of another kind than was said.' },
   'source.unreadable': { retry: 'after-repair', text: 'What should be backed up cannot be read.' },

@@ -2,16 +2,14 @@ import assert from 'node:assert/strict'
 import type { Storage } from '@opencbr/storage'
 import { createChunker } from '../chunker/chunker.ts'
 import { createSealer, ENVELOPE_BYTES } from '../crypto/envelope.ts'
-import type { SealingKey } from '../crypto/envelope.ts'
-import { idOf } from '../crypto/ids.ts'
 import type { ZstdLevel } from '../crypto/zstd.ts'
 import { Failure, throwIfCancelled } from '../failure.ts'
 import { decodeConfig } from '../format/config.ts'
 import { decodeIndex } from '../format/index-file.ts'
-import { openKeyFile } from '../format/key-file.ts'
 import { decodePackHeader, HEADER_BYTES_MAX, HEADER_LENGTH_BYTES } from '../format/pack-header.ts'
 import { decodeSnapshot, encodeSnapshot } from '../format/snapshot.ts'
 import type { Snapshot } from '../format/snapshot.ts'
+import { findKey } from '../keys/find-key.ts'
 import { BlobIndex } from './blob-index.ts'
 import { BlobCrew } from './crew/blob-crew.ts'
 import { BLOB_BYTES_MAX } from './crew/blob-work.ts'
@@ -36,22 +34,6 @@ export interface OpenOptions {
 
 const READS_AT_ONCE = 6
 
-async function findMasterKey(storage: Storage, password: string): Promise<SealingKey> {
-  let tried = 0
-  let unusable = 0
-  for await (const { key } of storage.list('keys/')) {
-    const id = idOfKey<string>('keys', key)
-    if (id === undefined) continue
-    const content = await storage.get(key)
-    tried += 1
-    const answer = idOf(content) === id ? await openKeyFile(content, password) : 'unusable'
-    if (typeof answer !== 'string') return answer
-    if (answer === 'unusable') unusable += 1
-  }
-  if (tried === unusable) throw new Failure('repository.damaged', { keyFiles: tried, reason: 'no usable key file' })
-  throw new Failure('repository.wrong_password', { keyFiles: tried, unusable })
-}
-
 /** Runs over a list with a few calls under way at once; the first error ends it. */
 async function forEachOf<Item>(items: readonly Item[], atOnce: number, visit: (item: Item) => Promise<void>): Promise<void> {
   const rest = items.values()
@@ -75,7 +57,7 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
     if (failureCode(error) !== 'storage.not_found') throw error
     throw new Failure('repository.not_found', { location: storage.location }, { cause: error })
   })
-  const masterKey = await findMasterKey(guarded, options.password)
+  const { masterKey } = await findKey(guarded, options.password)
   const sealer = createSealer(masterKey)
   const configText = sealer.open(sealedConfig)
   if (configText === undefined) throw new Failure('repository.damaged', { key: CONFIG_KEY, reason: 'not authentic' })

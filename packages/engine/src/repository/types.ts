@@ -13,6 +13,7 @@ export type BlobId = Id<'blob'>
 export type PackId = Id<'pack'>
 export type SnapshotId = Id<'snapshot'>
 export type IndexFileId = Id<'index file'>
+export type KeyId = Id<'key'>
 
 export type BlobType = 'data' | 'tree'
 
