@@ -301,6 +301,35 @@ test('sizes that trees claim do not decide how much is written', async (t) => {
   assert.equal(fs.statSync(join(destination, 'empty but huge')).size, 0)
 })
 
+test('a damaged file of several names is told of under each of them, and not made up when nothing of it is left', async (t) => {
+  const scene = await makeScene(t)
+  const { repository, destination } = scene
+  const missing = 'f'.repeat(64)
+  const half = await fileNode(repository, 'half 1', 'this half is there ')
+  const halfContent = { ...half, links: 3, inode: 1, device_id: 1, content: [...(half['content'] as string[]), missing], size: 30 }
+  const lost = { ...half, links: 3, inode: 2, device_id: 1, content: [missing], size: 30 }
+  // More chunks than two windows hold: the last names come when the damaged file is long finished.
+  const one = await fileNode(repository, 'filled', 'x')
+  const filled = { ...one, content: Array.from({ length: 20_000 }, () => (one['content'] as string[])[0]), size: 20_000 }
+  const nodes = [halfContent, { ...halfContent, name: 'half 2' }, { ...lost, name: 'lost 1' }, { ...lost, name: 'lost 2' }]
+  const snapshotId = await saveHandmadeSnapshot(repository, [
+    ...nodes, filled,
+    await directoryNode(repository, 'last', [{ ...halfContent, name: 'half 3' }, { ...lost, name: 'lost 3' }]),
+  ])
+  for (const round of [1, 2]) {
+    const result = await scene.restore(snapshotId)
+    assert.deepEqual(result.warnings.map(({ path, code }) => `${code} ${path}`).sort(), [
+      'half 1', 'half 2', 'last/half 3', 'last/lost 3', 'lost 1', 'lost 2',
+    ].map((path) => `content.damaged ${path}`), `round ${round}`)
+    assert.deepEqual(fs.readdirSync(destination).sort(), ['filled', 'half 1', 'half 2', 'last'])
+    assert.deepEqual(fs.readdirSync(join(destination, 'last')), ['half 3'])
+    assert.equal(fs.readFileSync(join(destination, 'last/half 3'), 'latin1'), `this half is there ${'\0'.repeat(11)}`)
+    assert.equal(fs.statSync(join(destination, 'half 1')).nlink, 3)
+    assert.equal(fs.statSync(join(destination, 'last')).mtime.toISOString(), '2024-02-29T12:34:56.123Z')
+    assert.equal(result.files, 1)
+  }
+})
+
 test('a tree that multiplies without end is surveyed at once, and the restore of it can be ended', async (t) => {
   const scene = await makeScene(t)
   const { repository } = scene

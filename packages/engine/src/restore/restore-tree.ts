@@ -7,8 +7,8 @@
  * blobs are read in the order of packs, so files fill up in any order: each is made when its first
  * blob arrives, and finished, attributes and all, with its last.
  *
- * A directory is made private to the restore, and gets its own attributes when everything in it is
- * finished: until then nobody else can get in, and its times would not last.
+ * What is made is private to the restore at first. A file gets its own attributes with its content,
+ * a directory when everything in it is finished: before, its times would not last.
  *
  * What is in the way. Directories are kept, everything else that is not a directory gives way to one.
  * A regular file with no name outside the destination is compared chunk by chunk, and only what
@@ -46,6 +46,7 @@ const PRIVATE_DIRECTORY = 0o700
 
 const BYTES_HELD_MAX = 48 * 1024 * 1024
 const TREE_BYTES_KEPT_MAX = 8 * 1024 * 1024
+const WALK_SLICE_BYTES_MAX = 256 * 1024
 const WINDOW_BYTES_MAX = 32 * 1024 * 1024
 const WINDOW_CHUNKS_MAX = 8192
 const ENTRIES_BETWEEN_PAUSES = 64
@@ -128,15 +129,24 @@ interface DirectoryTask {
   pending: number
 }
 
-/** A regular file that is being filled. */
-interface FileTask {
+interface DirectoryEntry {
   readonly directory: DirectoryTask
   readonly node: TreeNode
+}
+
+/** A regular file that is being filled. */
+interface FileTask extends DirectoryEntry {
   /** As long as its content is. */
   readonly sizeBytes: number
   /** Whether this run made it, or will: all that is not written reads as zeros. */
   isNew: boolean
   descriptor: number | undefined
+  /** Other names of it that the walk has made, in directories that wait for it. */
+  readonly furtherNames: DirectoryEntry[]
+  /** Whether any chunk of it has been put in place. */
+  hasContent: boolean
+  /** Set when it was removed again, because nothing of it could be read. */
+  isRemoved: boolean
   /** What is not finished yet: its chunks, and the walk itself. */
   pending: number
   /** What is wrong with it; the first thing counts. */
@@ -169,6 +179,8 @@ function isFull(window: Window): boolean {
 }
 
 interface LinkedFile {
+  /** Undefined for what is no regular file. */
+  readonly file: FileTask | undefined
   readonly directory: ConfinedDirectory
   readonly name: Buffer
   readonly device: bigint
@@ -254,7 +266,8 @@ class TreeRestore {
   async #fillSubdirectories(directory: DirectoryTask, nodes: readonly TreeNode[]): Promise<void> {
     const treeIds = new Set(nodes.flatMap(({ subtree }) => (subtree === undefined ? [] : [subtree])))
     const nodesLeft = new Set(nodes)
-    for (const slice of this.#trees.slices(treeIds)) {
+    // Every level of the walk holds a slice, so the slices are small.
+    for (const slice of this.#trees.slices(treeIds, WALK_SLICE_BYTES_MAX)) {
       const trees = await this.#trees.take(slice)
       for (const node of nodesLeft) {
         const tree = node.subtree === undefined ? undefined : trees.get(node.subtree)
@@ -346,6 +359,10 @@ class TreeRestore {
   #linkToRestored(directory: DirectoryTask, node: TreeNode, key: string): boolean {
     const first = this.#linked.get(key)
     if (first === undefined) return false
+    if (first.file?.isRemoved === true) {
+      this.#finishName(first.file, { directory, node })
+      return true
+    }
     const present = this.#look(directory, node.name)
     const isLinkedAlready = present?.ino === first.inode && present.dev === first.device
     if (!isLinkedAlready) {
@@ -370,9 +387,14 @@ class TreeRestore {
         throw new Failure('destination.changed', { path: this.#show(directory.place, node.name) })
       }
     }
-    if (node.type === 'file') this.#files += 1
-    else this.#others += 1
-    this.#reportProgress()
+    if (first.file === undefined) {
+      this.#others += 1
+    } else if (first.file.pending > 0) {
+      directory.pending += 1
+      first.file.furtherNames.push({ directory, node })
+    } else {
+      this.#finishName(first.file, { directory, node })
+    }
     return true
   }
 
@@ -404,8 +426,9 @@ class TreeRestore {
     const descriptor = fs.openSync(this.#directories.place(directory.place, node.name), O_PATH | O_NOFOLLOW)
     try {
       const status = fs.fstatSync(descriptor, { bigint: true })
-      if (!isRight(status)) throw new Failure('destination.changed', { path: this.#show(directory.place, node.name) })
-      this.#rememberLinked(directory, node, status)
+      // Several names would mean that somebody has put another file there just now.
+      if (!isRight(status) || status.nlink !== 1n) throw new Failure('destination.changed', { path: this.#show(directory.place, node.name) })
+      this.#rememberLinked({ directory, node }, undefined, status)
       setAttributes(descriptor, node, (code, reason) => this.#warnings.add(this.#show(directory.place, node.name), code, reason))
     } finally {
       fs.closeSync(descriptor)
@@ -413,10 +436,10 @@ class TreeRestore {
     this.#others += 1
   }
 
-  #rememberLinked(directory: DirectoryTask, node: TreeNode, status: fs.BigIntStats): void {
+  #rememberLinked({ directory, node }: DirectoryEntry, file: FileTask | undefined, status: fs.BigIntStats): void {
     const key = linkKeyOf(node)
     if (key === undefined || !this.#survey.linkGroups.has(key) || this.#linked.has(key)) return
-    this.#linked.set(key, { directory: directory.place, name: node.name, device: status.dev, inode: status.ino })
+    this.#linked.set(key, { file, directory: directory.place, name: node.name, device: status.dev, inode: status.ino })
   }
 
   // Regular files.
@@ -424,7 +447,9 @@ class TreeRestore {
   async #restoreFile(directory: DirectoryTask, node: TreeNode, isLinked: boolean): Promise<void> {
     const content = layOutContent(this.#blobs, node.content ?? [], Number(node.size))
     const { sizeBytes } = content
-    const file: FileTask = { directory, node, sizeBytes, isNew: true, descriptor: undefined, pending: 1, problem: undefined }
+    const file: FileTask = {
+      directory, node, sizeBytes, isNew: true, descriptor: undefined, furtherNames: [], hasContent: false, isRemoved: false, pending: 1, problem: undefined,
+    }
     if (content.missing > 0) spoil(file, 'content.damaged', 'blob.missing')
     else if (node.size !== BigInt(sizeBytes)) spoil(file, 'content.size_differs', `${sizeBytes} instead of ${node.size} bytes`)
 
@@ -516,7 +541,7 @@ class TreeRestore {
         if (file.descriptor === undefined && !this.#openForRepair(file, present)) return false
         await this.#addToWindow(file, chunk)
       }
-      this.#rememberLinked(file.directory, file.node, status)
+      this.#rememberLinked(file, file, status)
       this.#bytesUnchanged += bytesUnchanged
       if (file.descriptor === undefined) {
         isKept = true
@@ -594,6 +619,7 @@ class TreeRestore {
         const descriptor = this.#openFile(file)
         if (file.isNew) await writeIntoHole(descriptor, plaintext, offset)
         else await writeOver(descriptor, plaintext, offset)
+        file.hasContent = true
         this.#bytesWritten += plaintext.length
       } catch (error) {
         if (isFatalForDestination(error)) throw error
@@ -618,7 +644,7 @@ class TreeRestore {
       descriptor = fs.openSync(this.#directories.place(directory.place, node.name), NEW_FILE, PRIVATE_FILE)
     }
     this.#setDescriptor(file, descriptor)
-    if (node.links > 1n) this.#rememberLinked(directory, node, fs.fstatSync(descriptor, { bigint: true }))
+    if (node.links > 1n) this.#rememberLinked(file, file, fs.fstatSync(descriptor, { bigint: true }))
     return descriptor
   }
 
@@ -631,9 +657,9 @@ class TreeRestore {
   #finishPart(file: FileTask): void {
     file.pending -= 1
     if (file.pending > 0) return
+    // A file of which nothing could be read is not made: an empty one would look like a real one.
+    const isLost = file.isNew && !file.hasContent && file.problem?.code === 'content.damaged'
     try {
-      // A file of which nothing could be read is not made: an empty one would look like a real one.
-      const isLost = file.problem?.code === 'content.damaged' && file.descriptor === undefined
       if (!isLost && !isAbandoned(file)) {
         const descriptor = this.#openFile(file)
         // Zeros at the end of a new file were not written.
@@ -644,12 +670,31 @@ class TreeRestore {
       if (isFatalForDestination(error)) throw error
       spoil(file, 'not_created', reasonOf(error))
     }
+    const names = [file, ...file.furtherNames]
+    if (isLost && file.descriptor !== undefined) {
+      this.#removeNames(names, fs.fstatSync(file.descriptor, { bigint: true }))
+      file.isRemoved = true
+    }
     if (file.descriptor !== undefined) fs.closeSync(file.descriptor)
     this.#openFiles.delete(file)
-    if (file.problem === undefined) this.#files += 1
-    else this.#warn(file.directory, file.node, file.problem.code, file.problem.reason)
-    this.#release(file.directory)
+    for (const name of names) {
+      this.#finishName(file, name)
+      this.#release(name.directory)
+    }
+  }
+
+  #finishName({ problem }: FileTask, { directory, node }: DirectoryEntry): void {
+    if (problem === undefined) this.#files += 1
+    else this.#warn(directory, node, problem.code, problem.reason)
     this.#reportProgress()
+  }
+
+  /** Removes the names that a file has got although nothing of it could be read. */
+  #removeNames(names: readonly DirectoryEntry[], status: fs.BigIntStats): void {
+    for (const { directory, node } of names) {
+      const present = this.#look(directory, node.name)
+      if (present?.ino === status.ino && present.dev === status.dev) this.#clearPlace(directory, node.name, present)
+    }
   }
 
   // What all of them need.

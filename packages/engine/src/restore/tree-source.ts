@@ -30,13 +30,13 @@ export class TreeSource {
     this.#options = options
   }
 
-  /** Divides ids into slices whose trees can well be held at once. */
-  *slices(ids: Iterable<BlobId>): Generator<BlobId[]> {
+  /** Divides ids into slices whose trees can well be held at once; at least one tree is in each. */
+  *slices(ids: Iterable<BlobId>, bytesMax = SLICE_BYTES_MAX): Generator<BlobId[]> {
     let slice: BlobId[] = []
     let bytes = 0
     for (const id of ids) {
       const length = this.#lengthOf(id)
-      if (slice.length > 0 && (bytes + length > SLICE_BYTES_MAX || slice.length >= SLICE_TREES_MAX)) {
+      if (slice.length > 0 && (bytes + length > bytesMax || slice.length >= SLICE_TREES_MAX)) {
         yield slice
         slice = []
         bytes = 0
