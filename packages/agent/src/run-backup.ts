@@ -5,7 +5,7 @@
  */
 import * as fs from 'node:fs/promises'
 import { archiveImage, archiveTree, archiveWarnings, Failure, INCOMPLETE_TAG, type SnapshotId, type StoredSnapshot } from '@opencbr/engine'
-import { resolveAllowedPath } from './allowed-path.ts'
+import { isAllowedDestination, resolveAllowedPath } from './allowed-path.ts'
 import { isBootableDisk } from './boot-signature.ts'
 import { WARNINGS_MAX, type BackupAssignment, type BackupOutcome, type TaskWarning } from './protocol.ts'
 import { backupTag, checkpointTag, resourceTag } from './tags.ts'
@@ -75,8 +75,8 @@ export async function runBackup(
 async function resolveSource({ source }: BackupAssignment, { settings }: WorkContext): Promise<string> {
   const resolved = await resolveAllowedPath(source.path, settings)
   if (resolved !== undefined) return resolved
-  const inRoot = settings.allowedRoots.some((root) => source.path.startsWith(root.endsWith('/') ? root : `${root}/`))
-  if (inRoot && await isMissing(source.path)) throw new Failure('source.missing', { path: source.path })
+  // That it is missing may be told only of a place that may be looked at.
+  if (await isAllowedDestination(source.path, settings) && await isMissing(source.path)) throw new Failure('source.missing', { path: source.path })
   throw new SourceForbidden(`The path ${source.path} does not lie inside a directory that this server may read.`)
 }
 
