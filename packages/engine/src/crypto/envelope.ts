@@ -7,8 +7,9 @@
  * hash with the id that was asked for.
  */
 import assert from 'node:assert/strict'
-import { createCipheriv, randomFillSync, timingSafeEqual } from 'node:crypto'
-import { createPoly1305 } from './poly1305.ts'
+import { randomFillSync, timingSafeEqual } from 'node:crypto'
+import { primitives } from './primitives.ts'
+import type { Primitives } from './primitives.ts'
 
 export const IV_BYTES = 16
 export const TAG_BYTES = 16
@@ -36,27 +37,33 @@ export interface Sealer {
   open(envelope: Uint8Array, allocate?: (length: number) => Uint8Array): Uint8Array | undefined
 }
 
-/** OpenSSL gives every piece new memory, which costs more than the cipher when it is large or small. */
-const PIECE_BYTES = 256 * 1024
+/** Random bytes are fetched for many envelopes at once. */
+const RANDOM_BYTES = 256 * IV_BYTES
 
-export function createSealer(key: SealingKey): Sealer {
+/** @param by which primitives to use, the best ones by default */
+export function createSealer(key: SealingKey, by: Primitives = primitives): Sealer {
   assert(key.encrypt.length === 32 && key.macK.length === 16 && key.macR.length === 16)
-  // One block of ECB has no state, so that one context serves for every IV.
-  const oneTimeKeys = createCipheriv('aes-128-ecb', key.macK, null).setAutoPadding(false)
-  const poly1305 = createPoly1305(key.macR)
+  const crypt = by.createCrypt(key.encrypt)
+  const writeTag = by.createWriteTag(key.macK, key.macR)
   const expectedTag = new Uint8Array(TAG_BYTES)
+  const random = new Uint8Array(RANDOM_BYTES)
+  let randomUsed = RANDOM_BYTES
 
-  /** Encryption and decryption are the same in counter mode; source and target may be one. */
-  function crypt(iv: Uint8Array, source: Uint8Array, target: Uint8Array): void {
-    const cipher = createCipheriv('aes-256-ctr', key.encrypt, iv)
-    for (let at = 0; at < source.length; at += PIECE_BYTES) target.set(cipher.update(source.subarray(at, at + PIECE_BYTES)), at)
+  function writeIv(iv: Uint8Array): void {
+    if (randomUsed === RANDOM_BYTES) {
+      randomFillSync(random)
+      randomUsed = 0
+    }
+    iv.set(random.subarray(randomUsed, randomUsed + IV_BYTES))
+    randomUsed += IV_BYTES
   }
 
   function sealInPlace(area: Uint8Array): void {
-    const iv = randomFillSync(area.subarray(0, IV_BYTES))
+    const iv = area.subarray(0, IV_BYTES)
     const text = area.subarray(IV_BYTES, -TAG_BYTES)
+    writeIv(iv)
     crypt(iv, text, text)
-    poly1305.writeTag(oneTimeKeys.update(iv), text, area.subarray(-TAG_BYTES))
+    writeTag(iv, text, area.subarray(-TAG_BYTES))
   }
 
   return {
@@ -73,7 +80,7 @@ export function createSealer(key: SealingKey): Sealer {
       if (envelope.length < ENVELOPE_BYTES) return undefined
       const iv = envelope.subarray(0, IV_BYTES)
       const ciphertext = envelope.subarray(IV_BYTES, -TAG_BYTES)
-      poly1305.writeTag(oneTimeKeys.update(iv), ciphertext, expectedTag)
+      writeTag(iv, ciphertext, expectedTag)
       if (!timingSafeEqual(expectedTag, envelope.subarray(-TAG_BYTES))) return undefined
       const plaintext = allocate(ciphertext.length)
       crypt(iv, ciphertext, plaintext)

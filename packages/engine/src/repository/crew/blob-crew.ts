@@ -11,7 +11,8 @@ import type { BlobId, BlobType, PackId } from '../types.ts'
 import { hashSlot, idIn, openStored, plaintextIn, sealedIn, sealSlot, slotBytes } from './blob-work.ts'
 import type { SealedBlob, SealingRules, StoredForm } from './blob-work.ts'
 import { Gatherer } from './gatherer.ts'
-import type { OpenedBlob, SlotPlace } from './protocol.ts'
+import { packPlaces } from './protocol.ts'
+import type { Answers, OpenedBlob, OpenOrder, SealOrder, SlotPlace } from './protocol.ts'
 import { SlabPool } from './slab-pool.ts'
 import type { Slab } from './slab-pool.ts'
 import { workerPool } from './worker-pool.ts'
@@ -46,9 +47,6 @@ interface SharedSlab {
   held: number
 }
 
-type SealOrder = SlotPlace & { readonly type: BlobType }
-type OpenOrder = SlotPlace & StoredForm & { readonly id: BlobId; readonly storedLength: number }
-
 export class BlobCrew {
   readonly #key: SealingKey
   readonly #rules: SealingRules
@@ -66,15 +64,26 @@ export class BlobCrew {
     this.#key = key
     this.#rules = rules
     this.#sealer = createSealer(key)
-    this.#hashes = new Gatherer(MESSAGE_WEIGHT_MAX, (slots, weight) =>
-      workerPool.submit(this.#getKeyId(), { kind: 'hash', slots }, weight).then(() => slots.map(() => true)),
-    )
-    this.#seals = new Gatherer(MESSAGE_WEIGHT_MAX, (slots, weight) =>
-      workerPool.submit(this.#getKeyId(), { kind: 'seal', slots }, weight).then(() => slots.map(() => true)),
-    )
-    this.#opens = new Gatherer(MESSAGE_WEIGHT_MAX, (blobs, weight) =>
-      workerPool.submit(this.#getKeyId(), { kind: 'open', blobs }, weight),
-    )
+    this.#hashes = new Gatherer(MESSAGE_WEIGHT_MAX, async (orders, weight) => {
+      const slots = packPlaces(orders.map(({ memory, offset, plainLength }) => ({ memory, offset, a: plainLength, b: 0, c: 0 })))
+      await workerPool.submit(this.#getKeyId(), { kind: 'hash', slots }, weight)
+      return orders.map(() => true)
+    })
+    this.#seals = new Gatherer(MESSAGE_WEIGHT_MAX, async (orders, weight) => {
+      const slots = packPlaces(
+        orders.map(({ memory, offset, plainLength, type }) => ({ memory, offset, a: plainLength, b: type === 'tree' ? 1 : 0, c: 0 })),
+      )
+      await workerPool.submit(this.#getKeyId(), { kind: 'seal', slots }, weight)
+      return orders.map(() => true)
+    })
+    this.#opens = new Gatherer(MESSAGE_WEIGHT_MAX, async (orders, weight) => {
+      const blobs = packPlaces(
+        orders.map(({ memory, offset, storedLength, plainLength, compressed }) =>
+          ({ memory, offset, a: storedLength, b: plainLength, c: compressed ? 1 : 0 })),
+      )
+      const ids = Buffer.concat(orders.map(({ id }) => id))
+      return takeApart(orders, await workerPool.submit(this.#getKeyId(), { kind: 'open', blobs, ids }, weight))
+    })
   }
 
   /** Puts a plaintext where the crew can work on it, as soon as there is room; release it in the end. */
@@ -100,12 +109,20 @@ export class BlobCrew {
 
   /** Opens a stored blob; the plaintext is new memory. */
   async open(id: BlobId, form: StoredForm, stored: Uint8Array): Promise<OpenedBlob> {
-    if (this.#staysInPlace(form.plainLength)) return openStored(this.#sealer, id, form, stored)
+    const idBytes = Buffer.from(id, 'hex')
+    if (this.#staysInPlace(form.plainLength)) return openStored(this.#sealer, idBytes, form, stored)
     const bytes = await this.#holdInSlab(stored.length, stored.length)
     try {
       bytes.slot.set(stored)
       return await this.#opens.add(
-        { ...bytes.place, id, storedLength: stored.length, plainLength: form.plainLength, compressed: form.compressed },
+        {
+          memory: bytes.place.memory,
+          offset: bytes.place.offset,
+          id: idBytes,
+          storedLength: stored.length,
+          plainLength: form.plainLength,
+          compressed: form.compressed,
+        },
         form.plainLength + BLOB_WEIGHT,
       )
     } finally {
@@ -169,6 +186,16 @@ export class BlobCrew {
     shared.held -= 1
     if (shared.held === 0) this.#slabs.give(shared.slab)
   }
+}
+
+function takeApart(orders: readonly OpenOrder[], { memories, results }: Answers['open']): OpenedBlob[] {
+  return orders.map(({ plainLength }, i) => {
+    const result = results[i]
+    if (result === undefined || typeof result === 'string') return { damage: result ?? 'not answered' }
+    const [memory, offset] = result
+    const plaintext = memories[memory]?.subarray(offset, offset + plainLength)
+    return plaintext?.length === plainLength ? { plaintext } : { damage: 'not answered' }
+  })
 }
 
 function held(slab: Slab, offset: number, length: number, slotLength: number, release: () => void): HeldBytes & { place: SlotPlace } {

@@ -9,8 +9,8 @@
  */
 import { ENVELOPE_BYTES, IV_BYTES } from '../../crypto/envelope.ts'
 import type { Sealer } from '../../crypto/envelope.ts'
-import { idOf } from '../../crypto/ids.ts'
-import { compress, decompress, frameBytesMax, looksIncompressible } from '../../crypto/zstd.ts'
+import { frameBytesMax, primitives } from '../../crypto/primitives.ts'
+import { looksIncompressible } from '../../crypto/zstd.ts'
 import type { ZstdLevel } from '../../crypto/zstd.ts'
 import { Failure } from '../../failure.ts'
 import type { BlobId, BlobType } from '../types.ts'
@@ -66,16 +66,22 @@ export function sealedIn(slot: Uint8Array, plainLength: number): SealedBlob {
 }
 
 export function hashSlot(slot: Uint8Array, plainLength: number): void {
-  slot.set(Buffer.from(idOf<BlobId>(plaintextIn(slot, plainLength)), 'hex'))
+  primitives.writeHash(plaintextIn(slot, plainLength), slot.subarray(0, ID_BYTES))
 }
 
-/** Memory for what is only looked at; one is enough for a thread, and it grows as needed. */
-let scratch = new Uint8Array(0)
+/** Memory of a thread for what does not last, which grows as needed. */
+class Scratch {
+  #bytes = new Uint8Array(0)
 
-function takeScratch(length: number): Uint8Array {
-  if (scratch.length < length) scratch = new Uint8Array(Math.max(length, 2 * scratch.length))
-  return scratch.subarray(0, length)
+  take(length: number): Uint8Array {
+    if (this.#bytes.length < length) this.#bytes = new Uint8Array(Math.max(length, 2 * this.#bytes.length))
+    return this.#bytes.subarray(0, length)
+  }
 }
+
+const frames = new Scratch()
+const plaintexts = new Scratch()
+const foundHash = new Uint8Array(ID_BYTES)
 
 /**
  * Seals the plaintext in a slot that has been hashed, then opens it again and compares, before
@@ -88,17 +94,18 @@ export function sealSlot(sealer: Sealer, { version, level }: SealingRules, type:
   let compressed = false
   // Zero marks raw blobs in the format, so that an empty one cannot be a compressed one.
   if (version === 2 && plainLength > 0 && (type === 'tree' || !looksIncompressible(plaintext))) {
-    const frame = compress(plaintext, level)
+    const frame = frames.take(frameBytesMax(plainLength))
+    const frameLength = primitives.compress(plaintext, level, frame)
     // Trees are compressed even where that makes them longer: pruning repacks raw trees every time.
-    if (type === 'tree' || frame.length < plainLength) {
-      slot.set(frame, PLAINTEXT_AT)
-      contentLength = frame.length
+    if (type === 'tree' || frameLength < plainLength) {
+      slot.set(frame.subarray(0, frameLength), PLAINTEXT_AT)
+      contentLength = frameLength
       compressed = true
     }
   }
   const envelope = slot.subarray(ENVELOPE_AT, ENVELOPE_AT + contentLength + ENVELOPE_BYTES)
   sealer.sealInPlace(envelope)
-  const opened = openStored(sealer, idIn(slot), { plainLength, compressed }, envelope, takeScratch)
+  const opened = openStored(sealer, slot.subarray(0, ID_BYTES), { plainLength, compressed }, envelope, (length) => plaintexts.take(length))
   if ('damage' in opened) throw new Failure('host.unsound', { blobId: idIn(slot), reason: opened.damage })
   const view = new DataView(slot.buffer, slot.byteOffset)
   view.setUint32(LENGTH_AT, envelope.length, true)
@@ -106,17 +113,23 @@ export function sealSlot(sealer: Sealer, { version, level }: SealingRules, type:
 }
 
 /**
- * Opens a stored blob, and proves it by its id. Answers with the reason when it is damaged, since
- * what that means depends on whether it comes from a storage or was made a moment ago.
+ * Opens a stored blob, and proves it by its id, which is 32 bytes here. Answers with the reason when
+ * it is damaged, since what that means depends on whether it comes from a storage or was made a
+ * moment ago. The plaintext lies in the memory that `allocate` gives.
  */
 export function openStored(
-  sealer: Sealer, id: BlobId, { plainLength, compressed }: StoredForm, stored: Uint8Array, allocate?: (length: number) => Uint8Array,
+  sealer: Sealer, id: Uint8Array, { plainLength, compressed }: StoredForm, stored: Uint8Array,
+  allocate: (length: number) => Uint8Array = (length) => new Uint8Array(length),
 ): { readonly plaintext: Uint8Array } | { readonly damage: string } {
-  const content = sealer.open(stored, compressed ? takeScratch : allocate)
+  if (!compressed && stored.length !== plainLength + ENVELOPE_BYTES) return { damage: 'of another length' }
+  const content = sealer.open(stored, compressed ? (length) => frames.take(length) : allocate)
   if (content === undefined) return { damage: 'not authentic' }
-  const plaintext = compressed ? decompress(content, plainLength, true) : content
-  if (plaintext === undefined) return { damage: 'not decompressible to its length' }
-  if (plaintext.length !== plainLength) return { damage: 'of another length' }
-  if (idOf(plaintext) !== id) return { damage: 'content does not match id' }
+  let plaintext = content
+  if (compressed) {
+    plaintext = allocate(plainLength)
+    if (!primitives.decompress(content, plaintext)) return { damage: 'not decompressible to its length' }
+  }
+  primitives.writeHash(plaintext, foundHash)
+  if (Buffer.compare(foundHash, id) !== 0) return { damage: 'content does not match id' }
   return { plaintext }
 }

@@ -1,6 +1,6 @@
 import type { SealingKey } from '../../crypto/envelope.ts'
 import type { Failure } from '../../failure.ts'
-import type { BlobId, BlobType, PackId } from '../types.ts'
+import type { BlobType, PackId } from '../types.ts'
 import type { SealingRules, StoredForm } from './blob-work.ts'
 
 /** A slot in shared memory. */
@@ -10,10 +10,64 @@ export interface SlotPlace {
   readonly plainLength: number
 }
 
+export interface SealOrder extends SlotPlace {
+  readonly type: BlobType
+}
+
+export interface OpenOrder extends StoredForm {
+  readonly memory: SharedArrayBuffer
+  readonly offset: number
+  readonly storedLength: number
+  /** 32 bytes. */
+  readonly id: Uint8Array
+}
+
+/**
+ * Many places in few numbers: a message costs by its objects. Each place is the number of its memory
+ * and four more numbers, whose meaning the kind of work says.
+ */
+export interface Places {
+  readonly memories: readonly SharedArrayBuffer[]
+  readonly numbers: Float64Array
+}
+
+const NUMBERS_PER_PLACE = 5
+
+export interface UnpackedPlace {
+  readonly memory: SharedArrayBuffer
+  readonly offset: number
+  readonly a: number
+  readonly b: number
+  readonly c: number
+}
+
+export function packPlaces(places: readonly UnpackedPlace[]): Places {
+  const memories: SharedArrayBuffer[] = []
+  const numbers = new Float64Array(places.length * NUMBERS_PER_PLACE)
+  for (const [i, { memory, offset, a, b, c }] of places.entries()) {
+    // Neighbours mostly share their memory.
+    if (memories.at(-1) !== memory) memories.push(memory)
+    numbers.set([memories.length - 1, offset, a, b, c], i * NUMBERS_PER_PLACE)
+  }
+  return { memories, numbers }
+}
+
+export function* unpackPlaces({ memories, numbers }: Places): Generator<UnpackedPlace> {
+  for (let at = 0; at < numbers.length; at += NUMBERS_PER_PLACE) {
+    const [index = 0, offset = 0, a = 0, b = 0, c = 0] = numbers.subarray(at, at + NUMBERS_PER_PLACE)
+    const memory = memories[index]
+    if (memory === undefined) throw new Error('A place names no memory.')
+    yield { memory, offset, a, b, c }
+  }
+}
+
 export type Work =
-  | { readonly kind: 'hash'; readonly slots: readonly SlotPlace[] }
-  | { readonly kind: 'seal'; readonly slots: readonly (SlotPlace & { readonly type: BlobType })[] }
-  | { readonly kind: 'open'; readonly blobs: readonly (StoredForm & SlotPlace & { readonly id: BlobId; readonly storedLength: number })[] }
+  /** a: plaintext bytes. */
+  | { readonly kind: 'hash'; readonly slots: Places }
+  /** a: plaintext bytes; b: 1 for a tree. */
+  | { readonly kind: 'seal'; readonly slots: Places }
+  /** a: stored bytes; b: plaintext bytes; c: 1 when compressed. The ids come one after the other. */
+  | { readonly kind: 'open'; readonly blobs: Places; readonly ids: Uint8Array }
   | { readonly kind: 'name'; readonly memory: SharedArrayBuffer; readonly bytes: number }
 
 export type OpenedBlob = { readonly plaintext: Uint8Array } | { readonly damage: string }
@@ -22,7 +76,8 @@ export type OpenedBlob = { readonly plaintext: Uint8Array } | { readonly damage:
 export interface Answers {
   readonly hash: null
   readonly seal: null
-  readonly open: readonly OpenedBlob[]
+  /** Small plaintexts lie one after the other in memory of their own, which comes first; large ones follow. */
+  readonly open: { readonly memories: readonly Uint8Array[]; readonly results: readonly (string | readonly [memory: number, offset: number])[] }
   /** The hash of the memory's first bytes. */
   readonly name: PackId
 }

@@ -9,31 +9,52 @@ import { Failure } from '../../failure.ts'
 import type { PackId } from '../types.ts'
 import { hashSlot, openStored, sealSlot, slotBytes } from './blob-work.ts'
 import type { SealingRules } from './blob-work.ts'
-import type { Answers, OpenedBlob, Order, Reply, SlotPlace, Work } from './protocol.ts'
+import { unpackPlaces } from './protocol.ts'
+import type { Answers, Order, Places, Reply, Work } from './protocol.ts'
 
 assert(parentPort !== null)
 const port = parentPort
 const keys = new Map<number, { readonly sealer: Sealer; readonly rules: SealingRules }>()
 
-const slotAt = ({ memory, offset, plainLength }: SlotPlace) => new Uint8Array(memory, offset, slotBytes(plainLength))
+/** Plaintexts up to this size are answered together. */
+const SMALL_BYTES_MAX = 64 * 1024
+
+function openBlobs(sealer: Sealer, blobs: Places, ids: Uint8Array): Answers['open'] {
+  const places = [...unpackPlaces(blobs)]
+  const smallBytes = places.reduce((sum, { b }) => (b <= SMALL_BYTES_MAX ? sum + b : sum), 0)
+  const small = new Uint8Array(smallBytes)
+  let filled = 0
+  const memories = [small]
+  const results = places.map(({ memory, offset, a: storedLength, b: plainLength, c }, i): string | [number, number] => {
+    const isSmall = plainLength <= SMALL_BYTES_MAX
+    const allocate = (length: number) => (isSmall ? small.subarray(filled, filled + length) : new Uint8Array(length))
+    const stored = new Uint8Array(memory, offset, storedLength)
+    const opened = openStored(sealer, ids.subarray(i * 32, i * 32 + 32), { plainLength, compressed: c === 1 }, stored, allocate)
+    if ('damage' in opened) return opened.damage
+    if (!isSmall) return [memories.push(new Uint8Array(opened.plaintext.buffer as ArrayBuffer)) - 1, 0]
+    filled += plainLength
+    return [0, filled - plainLength]
+  })
+  return { memories, results }
+}
 
 function run(sealer: Sealer, rules: SealingRules, work: Work, transfers: Transferable[]): Answers[keyof Answers] {
   switch (work.kind) {
     case 'hash':
-      for (const slot of work.slots) hashSlot(slotAt(slot), slot.plainLength)
+      for (const { memory, offset, a: plainLength } of unpackPlaces(work.slots)) {
+        hashSlot(new Uint8Array(memory, offset, slotBytes(plainLength)), plainLength)
+      }
       return null
     case 'seal':
-      for (const slot of work.slots) sealSlot(sealer, rules, slot.type, slotAt(slot), slot.plainLength)
+      for (const { memory, offset, a: plainLength, b: tree } of unpackPlaces(work.slots)) {
+        sealSlot(sealer, rules, tree === 1 ? 'tree' : 'data', new Uint8Array(memory, offset, slotBytes(plainLength)), plainLength)
+      }
       return null
-    case 'open':
-      return work.blobs.map((blob): OpenedBlob => {
-        const opened = openStored(sealer, blob.id, blob, new Uint8Array(blob.memory, blob.offset, blob.storedLength))
-        if ('damage' in opened) return opened
-        const { plaintext } = opened
-        // Memory of its own goes over without being copied; a part of something larger does not.
-        if (plaintext.buffer instanceof ArrayBuffer && plaintext.buffer.byteLength <= plaintext.length + 1024) transfers.push(plaintext.buffer)
-        return { plaintext }
-      })
+    case 'open': {
+      const answer = openBlobs(sealer, work.blobs, work.ids)
+      for (const { buffer } of answer.memories) transfers.push(buffer as ArrayBuffer)
+      return answer
+    }
     case 'name':
       return idOf<PackId>(new Uint8Array(work.memory, 0, work.bytes))
   }
