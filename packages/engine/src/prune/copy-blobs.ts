@@ -8,8 +8,10 @@ import type { BlobType, PackId } from '../repository/types.ts'
 import { planReads } from '../restore/plan-reads.ts'
 import type { PlannedRead, ReadLimits } from '../restore/plan-reads.ts'
 
-const READ_LIMITS: ReadLimits = { gapBytesMax: 256 * 1024, rangeBytesMax: 8 * 1024 * 1024, plainBytesMax: 32 * 1024 * 1024 }
+const READ_LIMITS: ReadLimits = { gapBytesMax: 256 * 1024, rangeBytesMax: 8 * 1024 * 1024, plainBytesMax: 16 * 1024 * 1024 }
 const SAVES_MAX = 2
+/** Ranges that are read and opened while the packs before them are filled and stored. */
+const RANGES_AHEAD = 2
 
 export interface CopyOptions {
   readonly signal?: AbortSignal | undefined
@@ -17,6 +19,12 @@ export interface CopyOptions {
   readonly onCopied: (bytes: number) => void
   /** Told of every pack once it is stored. */
   readonly onSaved: (pack: SavedPack) => void
+}
+
+/** A pack, and those of its blobs that are copied. */
+interface CopiedPack {
+  readonly id: PackId
+  readonly blobs: readonly PackedBlob[]
 }
 
 interface OpenPack {
@@ -30,9 +38,7 @@ interface OpenPack {
  * hash compared: a damaged blob must not get a new pack that looks sound. No index names the new packs
  * yet. Throws `blob.damaged`; resolves or throws only when nothing is being written any more.
  */
-export async function copyBlobs(
-  repository: Repository, packs: Iterable<{ readonly id: PackId; readonly blobs: readonly PackedBlob[] }>, options: CopyOptions,
-): Promise<void> {
+export async function copyBlobs(repository: Repository, packs: Iterable<CopiedPack>, options: CopyOptions): Promise<void> {
   const { signal, onCopied, onSaved } = options
   const open: Record<BlobType, OpenPack> = { data: { blobs: [], bytes: 0 }, tree: { blobs: [], bytes: 0 } }
   const saves = new Set<Promise<void>>()
@@ -58,10 +64,9 @@ export async function copyBlobs(
     if (failure !== undefined) throw failure.error
   }
 
-  async function copyRange(type: BlobType, { packId, offset, length, blobs }: PlannedRead): Promise<void> {
-    throwIfCancelled(signal)
+  async function openRange(type: BlobType, { packId, offset, length, blobs }: PlannedRead): Promise<StoredBlob[]> {
     const range = await repository.readPack(packId, offset, length)
-    const copies = await Promise.all(
+    return Promise.all(
       blobs.map(async ({ id, location }) => {
         // A copy, so that a few small blobs do not keep a big range in memory.
         const stored = range.slice(location.offset - offset, location.offset - offset + location.length)
@@ -69,23 +74,39 @@ export async function copyBlobs(
         return { type, id, stored, plainLength: location.plainLength, compressed: location.compressed }
       }),
     )
-    for (const copy of copies) {
-      await add(copy)
-      onCopied(copy.stored.length + headerEntryBytes(copy.compressed))
+  }
+
+  const ahead: Promise<StoredBlob[]>[] = []
+  async function addNextRange(): Promise<void> {
+    for (const blob of (await ahead.shift()) ?? []) {
+      await add(blob)
+      onCopied(blob.stored.length + headerEntryBytes(blob.compressed))
     }
   }
 
   try {
-    for (const { id: packId, blobs } of packs) {
-      for (const type of ['data', 'tree'] as const) {
-        const located = blobs.filter((blob) => blob.type === type).map((blob) => ({ id: blob.id, location: { ...blob, packId } }))
-        for (const read of planReads(located, READ_LIMITS)) await copyRange(type, read)
-      }
+    for (const { type, read } of rangesOf(packs)) {
+      throwIfCancelled(signal)
+      const range = openRange(type, read)
+      // It may fail long before its turn comes to be waited for.
+      range.catch(() => undefined)
+      ahead.push(range)
+      if (ahead.length >= RANGES_AHEAD) await addNextRange()
     }
+    while (ahead.length > 0) await addNextRange()
     close('data')
     close('tree')
   } finally {
-    await Promise.all(saves)
+    await Promise.allSettled([...ahead, ...saves])
   }
   if (failure !== undefined) throw failure.error
+}
+
+function* rangesOf(packs: Iterable<CopiedPack>): Generator<{ readonly type: BlobType; readonly read: PlannedRead }> {
+  for (const { id: packId, blobs } of packs) {
+    for (const type of ['data', 'tree'] as const) {
+      const located = blobs.filter((blob) => blob.type === type).map((blob) => ({ id: blob.id, location: { ...blob, packId } }))
+      for (const read of planReads(located, READ_LIMITS)) yield { type, read }
+    }
+  }
 }
