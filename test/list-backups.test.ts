@@ -251,6 +251,7 @@ function drawQuery(draw: Draw): Query {
   if (draw(6) !== 0) chosen.push(7)
   if (draw(4) === 0) chosen.push(11)
   if (share !== undefined && draw(2) === 0) chosen.push(12)
+  if (row['parent_id'] !== null && draw(2) === 0) chosen.push(13)
   return [...new Set(chosen)].flatMap((index) => candidates[index]?.() ?? [])
 }
 
@@ -277,6 +278,7 @@ test('the populated catalogue has what the queries are about', () => {
   assert.ok(own.some((row) => row['protected_at'] === null) && own.some((row) => row['expired_at'] === null))
   assert.ok(new Set(own.map((row) => row['created_at'])).size < BACKUPS * 0.8, 'many backups share their time')
   assert.ok(new Set(own.map((row) => row['name'])).size < BACKUPS * 0.9, 'many backups share their name')
+  assert.ok(own.some((row) => Number(row['created_at']) % 1_000_000 === 0), 'some times are whole seconds, as the limits of a window are')
   assert.ok(own.some((row) => /\p{Script=Han}/u.test(String(row['name']))))
   for (const status of ['pending', 'accepted', 'rejected']) {
     assert.ok(everything.some(({ share }) => share?.['status'] === status), `a received share is ${status}`)
@@ -352,6 +354,19 @@ test('a marker that the project does not see gives an empty page and the exact c
   for (const marker of [String(foreign?.['id']), 'b0000000-0000-4000-8000-000000000000', 'no id at all', '']) {
     const { status, body } = await list([['marker', marker]])
     assert.deepEqual([status, body.backups, body.count], [200, [], BACKUPS], marker)
+  }
+})
+
+test('the children of a received backup are listed with it, under the vault that accepted it', async () => {
+  const parents = new Set(everything.filter(({ share, row }) => share !== undefined && row['parent_id'] !== null).map(({ row }) => String(row['parent_id'])))
+  assert.ok(parents.size > 10)
+  for (const parent of parents) {
+    for (const ownType of ['shared', 'all_granted', 'private']) {
+      const query: Query = [['parent_id', parent], ['own_type', ownType]]
+      const { body } = await list(query)
+      assert.deepEqual(body.backups, answerTo(query).page.map((seen) => toWire(seen, false)), `${ownType} ${parent}`)
+      assert.equal(body.backups.length === 0, ownType === 'private')
+    }
   }
 })
 

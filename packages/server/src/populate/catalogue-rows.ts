@@ -212,12 +212,16 @@ export function* makeRuns(
   const resourcesPerVault = vaults.reduce((sum, vault) => sum + vault.resources.length, 0) / vaults.length
   const perRunMax = Math.max(1, Math.min(12, Math.floor(resourcesPerVault)))
   const stepSeconds = Math.max(1, Math.floor(400 * 86_400 / (backupCount / ((1 + perRunMax) / 2))))
+  let second = epoch
   let startedAt = epoch
   let left = backupCount
   let rows = noRows()
   while (left > 0) {
     // Every fifth run starts together with the one before, as runs of policies do.
-    if (!random.chance(0.2)) startedAt += random.below(2 * stepSeconds) * SECOND + (random.chance(0.5) ? 0 : random.below(SECOND))
+    if (!random.chance(0.2)) {
+      second += random.below(2 * stepSeconds) * SECOND
+      startedAt = second + (random.chance(0.5) ? 0 : random.below(SECOND))
+    }
     const vault = random.pick(vaults)
     const count = Math.min(left, 1 + random.below(perRunMax))
     addRun(random, draw, rows, { tenant, vault, count, startedAt, shares })
