@@ -12,7 +12,9 @@ import type { Snapshot } from '../format/snapshot.ts'
 import { findKey } from '../keys/find-key.ts'
 import { BlobIndex } from './blob-index.ts'
 import { BlobCrew } from './crew/blob-crew.ts'
+import type { HeldBytes } from './crew/blob-crew.ts'
 import { BLOB_BYTES_MAX } from './crew/blob-work.ts'
+import type { OpenedBlob } from './crew/protocol.ts'
 import { failureCode, guardStorage } from './guarded-storage.ts'
 import { CONFIG_KEY, idOfKey, keyOf } from './layout.ts'
 import { acquireLock, listLocks } from './lock.ts'
@@ -26,7 +28,7 @@ import type { BlobId, BlobLocation, BlobType, PackId, SavedBlob, SnapshotId } fr
 export interface OpenOptions {
   readonly password: string
   readonly now?: (() => Date) | undefined
-  /** How hard to compress new blobs; 1 by default. */
+  /** How hard to compress new blobs; by default 2, which takes as much space as restic does by its default. */
   readonly compressionLevel?: ZstdLevel | undefined
   /** Ends everything that is done through the opened repository. */
   readonly signal?: AbortSignal | undefined
@@ -51,7 +53,7 @@ async function forEachOf<Item>(items: readonly Item[], atOnce: number, visit: (i
 export async function openRepository(storage: Storage, options: OpenOptions): Promise<Repository> {
   const guarded = guardStorage(storage, options.signal)
   const now = options.now ?? (() => new Date())
-  const level = options.compressionLevel ?? 1
+  const level = options.compressionLevel ?? 2
 
   const sealedConfig = await guarded.get(CONFIG_KEY).catch((error: unknown) => {
     if (failureCode(error) !== 'storage.not_found') throw error
@@ -68,7 +70,8 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
   const files = createSealedFiles(guarded, sealer, version)
   const chunker = createChunker(chunkerPolynomial)
   const crew = new BlobCrew(masterKey, { version, level })
-  const underWay = new Set<Promise<unknown>>()
+  let underWay = 0
+  let onIdle: (() => void) | undefined
   let loaded: { readonly index: BlobIndex; readonly writer: PackWriter } | undefined
   let loading: Promise<void> | undefined
 
@@ -90,11 +93,9 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
   }
 
   /** What is under way must end before the threads that do it. */
-  function track<Value>(work: Promise<Value>): Promise<Value> {
-    underWay.add(work)
-    const forget = () => underWay.delete(work)
-    work.then(forget, forget)
-    return work
+  function leave(): void {
+    underWay -= 1
+    if (underWay === 0) onIdle?.()
   }
 
   async function saveBlob(type: BlobType, plaintext: Uint8Array): Promise<SavedBlob> {
@@ -102,8 +103,10 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
     assert(plaintext.length <= BLOB_BYTES_MAX)
     throwIfCancelled(options.signal)
     writer.throwIfFailed()
-    const held = await crew.hold(plaintext)
+    underWay += 1
+    let held: HeldBytes | undefined
     try {
+      held = await crew.hold(plaintext)
       const id = await crew.hash(held)
       if (index.has(type, id) || writer.isPending(type, id)) return { id, known: true, packedBytes: 0 }
       writer.claim(type, id)
@@ -116,12 +119,19 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
         throw error
       }
     } finally {
-      held.release()
+      held?.release()
+      leave()
     }
   }
 
   async function openBlob(type: BlobType, id: BlobId, location: BlobLocation, stored: Uint8Array): Promise<Uint8Array> {
-    const opened = await crew.open(id, location, stored)
+    underWay += 1
+    let opened: OpenedBlob
+    try {
+      opened = await crew.open(id, location, stored)
+    } finally {
+      leave()
+    }
     if ('damage' in opened) {
       throw new Failure('blob.damaged', { blobId: id, type, packId: location.packId, offset: location.offset, reason: opened.damage })
     }
@@ -178,9 +188,9 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
     indexFindings: () => getLoaded().index,
 
     async *listPacks(signal) {
-      for await (const { key, size } of guarded.list('data/', { signal })) {
+      for await (const { key, size, modifiedAt } of guarded.list('data/', { signal })) {
         const id = idOfKey<PackId>('data', key)
-        if (id !== undefined) yield { id, size }
+        if (id !== undefined) yield { id, size, modifiedAt }
       }
     },
 
@@ -211,7 +221,7 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
 
     chunker: () => chunker,
 
-    saveBlob: (type, plaintext) => track(saveBlob(type, plaintext)),
+    saveBlob,
 
     flush: () => getLoaded().writer.flush(),
 
@@ -224,7 +234,7 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
       return repository.openBlob(type, id, location, stored)
     },
 
-    openBlob: (type, id, location, stored) => track(openBlob(type, id, location, stored)),
+    openBlob,
 
     async listSnapshots(filter = {}) {
       const { tags = [], hostname, paths, onDamaged, signal } = filter
@@ -280,7 +290,11 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
 
     async [Symbol.asyncDispose]() {
       await loaded?.writer.close()
-      while (underWay.size > 0) await Promise.allSettled(underWay)
+      if (underWay > 0) {
+        await new Promise<void>((resolve) => {
+          onIdle = resolve
+        })
+      }
       await crew.disband()
     },
   }

@@ -39,6 +39,12 @@ export interface StoredPack {
   readonly size: number
 }
 
+/** A pack as a listing shows it. */
+export interface ListedPack extends StoredPack {
+  /** When it was written, by the storage's own clock, in milliseconds since 1970. */
+  readonly modifiedAt: number
+}
+
 /** A pack as the index describes it. */
 export interface PackContents extends StoredPack {
   readonly blobs: readonly PackedBlob[]
@@ -76,7 +82,7 @@ export interface Repository extends BlobWriter, BlobReader, AsyncDisposable {
   indexedPacks(): Iterable<PackContents>
   indexFindings(): IndexFindings
   /** Every pack in the storage. What is not listed may still exist: ask `statPack`. */
-  listPacks(signal?: AbortSignal): AsyncIterable<StoredPack>
+  listPacks(signal?: AbortSignal): AsyncIterable<ListedPack>
   /** The size of a stored pack in bytes, or undefined when there is none. */
   statPack(id: PackId, signal?: AbortSignal): Promise<number | undefined>
   /** The blobs that a pack's own header names. Throws `repository.damaged`. */

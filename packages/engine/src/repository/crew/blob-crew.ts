@@ -40,6 +40,20 @@ export interface HeldBytes {
   release(): void
 }
 
+class SlabBytes implements HeldBytes {
+  readonly slot: Uint8Array
+  readonly place: SlotPlace
+  readonly length: number
+  readonly release: () => void
+
+  constructor(slab: Slab, offset: number, length: number, slotLength: number, release: () => void) {
+    this.slot = slab.bytes.subarray(offset, offset + slotLength)
+    this.place = { memory: slab.memory, offset, plainLength: length }
+    this.length = length
+    this.release = release
+  }
+}
+
 /** A slab, how far it is filled, and by how many blobs that are still held. */
 interface SharedSlab {
   readonly slab: Slab
@@ -57,8 +71,9 @@ export class BlobCrew {
   readonly #opens: Gatherer<OpenOrder, OpenedBlob>
   #keyId: number | undefined
   #inPlaceBytes = 0
-  /** The slab that small blobs are put into at the moment. */
-  #shared: Promise<SharedSlab> | undefined
+  /** The slab that small blobs are put into at the moment, and the next one while it is awaited. */
+  #shared: SharedSlab | undefined
+  #opening: Promise<void> | undefined
 
   constructor(key: SealingKey, rules: SealingRules) {
     this.#key = key
@@ -89,7 +104,8 @@ export class BlobCrew {
   /** Puts a plaintext where the crew can work on it, as soon as there is room; release it in the end. */
   async hold(plaintext: Uint8Array): Promise<HeldBytes> {
     const { length } = plaintext
-    const bytes = this.#staysInPlace(length) ? holdInPlace(length) : await this.#holdInSlab(length, slotBytes(length))
+    let bytes: HeldBytes | Promise<HeldBytes> = this.#staysInPlace(length) ? holdInPlace(length) : this.#holdInSlab(length, slotBytes(length))
+    if (bytes instanceof Promise) bytes = await bytes
     plaintextIn(bytes.slot, length).set(plaintext)
     return bytes
   }
@@ -103,7 +119,7 @@ export class BlobCrew {
   /** Seals what has been hashed; the stored form lies in the held memory. Throws `host.unsound`. */
   async seal({ slot, place, length }: HeldBytes, type: BlobType): Promise<SealedBlob> {
     if (place === undefined) sealSlot(this.#sealer, this.#rules, type, slot, length)
-    else await this.#seals.add({ ...place, type }, length + BLOB_WEIGHT)
+    else await this.#seals.add({ memory: place.memory, offset: place.offset, plainLength: length, type }, length + BLOB_WEIGHT)
     return sealedIn(slot, length)
   }
 
@@ -153,33 +169,38 @@ export class BlobCrew {
     return true
   }
 
-  async #holdInSlab(length: number, slotLength: number): Promise<HeldBytes & { place: SlotPlace }> {
-    if (slotLength > SMALL_BYTES_MAX) {
-      const slab = await this.#slabs.take(slotLength)
-      return held(slab, 0, length, slotLength, () => this.#slabs.give(slab))
+  /** At once when there is room, which spares small blobs a turn of waiting. */
+  #holdInSlab(length: number, slotLength: number): SlabBytes | Promise<SlabBytes> {
+    if (slotLength > SMALL_BYTES_MAX) return this.#holdInOwnSlab(length, slotLength)
+    const shared = this.#shared
+    if (shared === undefined) return this.#holdInNextSlab(length, slotLength)
+    const { slab, filled } = shared
+    if (filled + slotLength > slab.bytes.length) {
+      this.#shared = undefined
+      this.#letGo(shared)
+      return this.#holdInNextSlab(length, slotLength)
     }
-    for (;;) {
-      this.#shared ??= this.#openShared()
-      const opened = this.#shared
-      const shared = await opened
-      const { slab, filled } = shared
-      if (filled + slotLength > slab.bytes.length) {
-        // Full, as whoever comes first finds out.
-        if (this.#shared === opened) {
-          this.#shared = undefined
-          this.#letGo(shared)
-        }
-        continue
-      }
-      shared.filled += slotLength + 63 - ((slotLength + 63) % 64)
-      shared.held += 1
-      return held(slab, filled, length, slotLength, () => this.#letGo(shared))
-    }
+    shared.filled += slotLength + 63 - ((slotLength + 63) % 64)
+    shared.held += 1
+    return new SlabBytes(slab, filled, length, slotLength, () => this.#letGo(shared))
   }
 
-  async #openShared(): Promise<SharedSlab> {
+  async #holdInOwnSlab(length: number, slotLength: number): Promise<SlabBytes> {
+    const slab = await this.#slabs.take(slotLength)
+    return new SlabBytes(slab, 0, length, slotLength, () => this.#slabs.give(slab))
+  }
+
+  async #holdInNextSlab(length: number, slotLength: number): Promise<SlabBytes> {
+    this.#opening ??= this.#openShared()
+    await this.#opening
+    return this.#holdInSlab(length, slotLength)
+  }
+
+  async #openShared(): Promise<void> {
+    const slab = await this.#slabs.take(SHARED_SLAB_BYTES)
+    this.#opening = undefined
     // Being open for more counts as one that holds it.
-    return { slab: await this.#slabs.take(SHARED_SLAB_BYTES), filled: 0, held: 1 }
+    this.#shared = { slab, filled: 0, held: 1 }
   }
 
   #letGo(shared: SharedSlab): void {
@@ -196,15 +217,6 @@ function takeApart(orders: readonly OpenOrder[], { memories, results }: Answers[
     const plaintext = memories[memory]?.subarray(offset, offset + plainLength)
     return plaintext?.length === plainLength ? { plaintext } : { damage: 'not answered' }
   })
-}
-
-function held(slab: Slab, offset: number, length: number, slotLength: number, release: () => void): HeldBytes & { place: SlotPlace } {
-  return {
-    slot: slab.bytes.subarray(offset, offset + slotLength),
-    place: { memory: slab.memory, offset, plainLength: length },
-    length,
-    release,
-  }
 }
 
 function holdInPlace(length: number): HeldBytes {
