@@ -4,6 +4,8 @@ import { addBackup } from './commands/backup.ts'
 import { addCheckpoint } from './commands/checkpoint.ts'
 import { addDev } from './commands/dev.ts'
 import { addProtectable } from './commands/protectable.ts'
+import { addRepository } from './commands/repository.ts'
+import { RepositoryCommandFailure } from './commands/repository-endings.ts'
 import { addResource } from './commands/resource.ts'
 import { addServe } from './commands/serve.ts'
 import { addTask } from './commands/task.ts'
@@ -27,7 +29,7 @@ export function buildProgram(): Command {
     .showHelpAfterError('(--help explains the command)')
     .exitOverride()
     .addHelpText('after', `\nWherever an id is wanted, a name that only one thing has will do.\n${environmentHelp}\n\n${describeExitCodes()}`)
-  for (const add of [addServe, addResource, addVault, addCheckpoint, addBackup, addTask, addProtectable, addToken, addDev]) add(program)
+  for (const add of [addServe, addResource, addVault, addCheckpoint, addBackup, addTask, addProtectable, addToken, addRepository, addDev]) add(program)
   return program
 }
 
@@ -46,6 +48,10 @@ function endWith(error: unknown, json: boolean): number {
   if (error instanceof CommanderError) {
     // Commander has printed what it has to say. Its own code tells help that was asked for from mistakes.
     return error.exitCode === 0 ? exitCodes.success.code : exitCodes.usage.code
+  }
+  if (error instanceof RepositoryCommandFailure) {
+    printNote(json && error.answer !== undefined ? JSON.stringify(error.answer) : `opencbr: ${error.message}`)
+    return error.exitCode
   }
   if (error instanceof CommandFailure) {
     printNote(json && error.answer !== undefined ? JSON.stringify(error.answer) : `opencbr: ${error.message}`)

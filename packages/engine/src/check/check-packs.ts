@@ -21,6 +21,8 @@ const PACKS_AT_ONCE = 3
 export interface StoredPacks {
   /** Bytes of every pack that is there and named by the index. */
   readonly bytes: ReadonlyMap<PackId, number>
+  /** When each of them was written, in milliseconds since 1970; those that no listing shows are left out. */
+  readonly modifiedAt: ReadonlyMap<PackId, number>
 }
 
 /** Compares the index with what is stored. */
@@ -32,7 +34,11 @@ export async function checkPackSizes(
   for (const packId of repeatedPackIds) findings.add('index.repeated_pack', { packId })
 
   const listed = new Map<PackId, number>()
-  for await (const { id, size } of repository.listPacks(signal)) listed.set(id, size)
+  const modifiedAt = new Map<PackId, number>()
+  for await (const pack of repository.listPacks(signal)) {
+    listed.set(pack.id, pack.size)
+    modifiedAt.set(pack.id, pack.modifiedAt)
+  }
   const stored = new Map<PackId, number>()
   const named = new Set<PackId>()
   for (const pack of repository.indexedPacks()) {
@@ -54,7 +60,7 @@ export async function checkPackSizes(
     findings.add('pack.wrong_size', { packId: pack.id }, `${bytes} instead of ${pack.size} bytes`)
   }
   for (const id of listed.keys()) if (!named.has(id)) findings.add('pack.unindexed', { packId: id })
-  return { bytes: stored }
+  return { bytes: stored, modifiedAt }
 }
 
 function isMixed(blobs: readonly PackedBlob[]): boolean {

@@ -7,7 +7,7 @@
  */
 import { Failure, throwIfCancelled } from '../failure.ts'
 import type { Repository } from '../repository/repository.ts'
-import type { BlobId, SnapshotId } from '../repository/types.ts'
+import type { BlobId, PackId, SnapshotId } from '../repository/types.ts'
 import { ByteBudget } from '../restore/byte-budget.ts'
 import { damageOf } from '../restore/damage.ts'
 import { fetchBlobs } from '../restore/fetch-blobs.ts'
@@ -23,6 +23,8 @@ import { CheckFindings, type CheckFinding } from './findings.ts'
  */
 export type CheckLevel = 'index' | 'structure' | 'data'
 
+const DAY_MS = 86_400_000
+
 export interface CheckProgress {
   readonly stage: 'data' | 'structure'
   /** Bytes of packs at stage `data`, directories at stage `structure`. */
@@ -35,6 +37,10 @@ export interface CheckOptions {
   readonly level: CheckLevel
   /** At level `data`, the share of packs to read, in percent, chosen anew each time; all by default. */
   readonly samplePercent?: number | undefined
+  /** At level `data`, reads only packs that were written in the last so many days, by the storage's clock. */
+  readonly writtenInDays?: number | undefined
+  /** What those days are counted back from; the machine's clock by default. */
+  readonly now?: (() => Date) | undefined
   /** Chooses the sample: numbers from 0 to below 1. */
   readonly random?: (() => number) | undefined
   readonly signal?: AbortSignal | undefined
@@ -83,9 +89,12 @@ export async function checkRepository(repository: Repository, options: CheckOpti
 
   let read = { packs: 0, bytes: 0 }
   if (level === 'data') {
-    const { samplePercent = 100, random = Math.random } = options
+    const { samplePercent = 100, random = Math.random, writtenInDays = Infinity, now = () => new Date() } = options
+    const writtenSince = now().getTime() - writtenInDays * DAY_MS
+    // A pack that no listing shows yet must be new.
+    const isRecent = (id: PackId): boolean => (stored.modifiedAt.get(id) ?? Infinity) >= writtenSince
     read = await readPacks(repository, stored, findings, health, {
-      choose: () => random() * 100 < samplePercent,
+      choose: (id) => isRecent(id) && random() * 100 < samplePercent,
       signal,
       onProgress: (done, total) => options.onProgress?.({ stage: 'data', done, total }),
     })

@@ -82,16 +82,18 @@ function hasTags(tags: readonly string[], wanted: readonly string[]): boolean {
   return wanted.every((tag) => tags.includes(tag))
 }
 
+function countingRule(reason: string, period: Period | undefined, count: KeepCount = 0): PeriodRule {
+  return { reason, period, left: count === 'unlimited' ? Infinity : count, after: undefined, lastPeriod: undefined }
+}
+
 function countingRules(policy: RetentionPolicy): PeriodRule[] {
-  const rule = (reason: string, period: Period | undefined, count: KeepCount = 0): PeriodRule =>
-    ({ reason, period, left: count === 'unlimited' ? Infinity : count, after: undefined, lastPeriod: undefined })
   return [
-    rule('last snapshot', undefined, policy.last),
-    rule('hourly snapshot', 'hour', policy.hourly),
-    rule('daily snapshot', 'day', policy.daily),
-    rule('weekly snapshot', 'week', policy.weekly),
-    rule('monthly snapshot', 'month', policy.monthly),
-    rule('yearly snapshot', 'year', policy.yearly),
+    countingRule('last snapshot', undefined, policy.last),
+    countingRule('hourly snapshot', 'hour', policy.hourly),
+    countingRule('daily snapshot', 'day', policy.daily),
+    countingRule('weekly snapshot', 'week', policy.weekly),
+    countingRule('monthly snapshot', 'month', policy.monthly),
+    countingRule('yearly snapshot', 'year', policy.yearly),
   ]
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { before, parseCalendarTime, periodOf } from './calendar.ts'
 import { judgeRetention, type DatedSnapshot } from './judge-retention.ts'
 import { parseSpan, showSpan, type RetentionPolicy } from './retention-policy.ts'
@@ -29,8 +29,9 @@ test('days are those of the time zone in which a snapshot was made', () => {
   ])
 })
 
+const week = (time: string) => periodOf(parseCalendarTime(time) ?? assert.fail(time), 'week')
+
 test('weeks belong to the year of their Thursday', () => {
-  const week = (time: string) => periodOf(parseCalendarTime(time) ?? assert.fail(time), 'week')
   assert.equal(week('2027-01-03T12:00:00Z'), '2026 week 53')
   assert.equal(week('2027-01-04T12:00:00Z'), '2027 week 1')
   assert.equal(week('2024-12-30T12:00:00Z'), '2025 week 1')

@@ -1,0 +1,122 @@
+import { statSync } from 'node:fs'
+import os from 'node:os'
+import { resolve } from 'node:path'
+import {
+  archiveImage, archiveTree, openRepository, type ArchiveProgress, type ArchiveResult, type Repository, type SnapshotId,
+} from '@opencbr/engine'
+import type { Storage } from '@opencbr/storage'
+import type { Call } from '../command.ts'
+import { printJson, printLine, printNote, safeText } from '../output.ts'
+import { version } from '../version.ts'
+import { findSnapshot, interruptible, openPlace, readPassword, shortId, withLock, type AccessFlags } from './repository-access.ts'
+import { RepositoryCommandFailure } from './repository-endings.ts'
+import { openProgress, showBytes, showShare } from './repository-progress.ts'
+
+interface BackupFlags extends AccessFlags {
+  readonly tag?: readonly string[]
+  readonly host?: string
+  readonly time?: string
+  readonly parent?: string
+  readonly force?: boolean
+  readonly oneFileSystem?: boolean
+  readonly dryRun?: boolean
+}
+
+export function runBackup({ args: [location = '', ...paths], options }: Call<BackupFlags>): Promise<void> {
+  return interruptible(async (signal) => {
+    const time = parseTime(options.time)
+    const place = openPlace(location)
+    const storage = options.dryRun === true ? withoutWrites(place) : place
+    const password = await readPassword(options.passwordFile, process.env)
+    await using repository = await openRepository(storage, { password, signal })
+    const results = await withLock(repository, options, false, signal, async (lock, lockedSignal) => {
+      const made: { path: string, result: ArchiveResult }[] = []
+      for (const path of paths.map((each) => resolve(each))) {
+        using progress = openProgress()
+        const hostname = options.host ?? os.hostname()
+        const archive = statSync(path, { throwIfNoEntry: false })?.isDirectory() === false ? archiveImage : archiveTree
+        const result = await archive(repository, lock, {
+          path, hostname, time: time ?? new Date(), tags: options.tag ?? [], signal: lockedSignal,
+          parent: await findParent(repository, hostname, path, options, lockedSignal),
+          programVersion: `opencbr ${version}`,
+          oneFileSystem: options.oneFileSystem === true,
+          onProgress: (state) => progress.show(() => describeProgress(state)),
+        })
+        made.push({ path, result })
+      }
+      return made
+    })
+    const isDry = options.dryRun === true
+    if (options.json === true) printJson({ snapshots: results.map(({ path, result }) => describeResult(path, result, isDry)) })
+    else for (const { path, result } of results) showResult(path, result, isDry)
+    if (!results.every(({ result }) => result.whole)) {
+      throw new RepositoryCommandFailure('incomplete', isDry ? 'Something could not be read.' : 'Something could not be read and is not in the snapshot.')
+    }
+  })
+}
+
+function parseTime(text: string | undefined): Date | undefined {
+  if (text === undefined) return undefined
+  const time = new Date(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/.test(text) ? text.replace(' ', 'T') : text)
+  if (Number.isNaN(time.getTime())) throw new RepositoryCommandFailure('usage', `${text} is no time: write it as 2026-01-15T08:30:00Z.`)
+  return time
+}
+
+/** The latest snapshot of the same machine and path, unless another one is named. */
+async function findParent(
+  repository: Repository, hostname: string, path: string, options: BackupFlags, signal: AbortSignal,
+): Promise<SnapshotId | undefined> {
+  if (options.force === true) return undefined
+  if (options.parent !== undefined) return (await findSnapshot(repository, options.parent, {}, signal)).id
+  return (await repository.listSnapshots({ hostname, paths: [path], signal, onDamaged: () => undefined })).at(-1)?.id
+}
+
+/** A storage into which nothing goes but locks: whoever runs meanwhile must see that somebody counts on what is there. */
+function withoutWrites(storage: Storage): Storage {
+  return {
+    location: storage.location,
+    put: async (key, parts, options) => {
+      if (key.startsWith('locks/')) await storage.put(key, parts, options)
+    },
+    get: (key, options) => storage.get(key, options),
+    stat: (key, options) => storage.stat(key, options),
+    list: (prefix, options) => storage.list(prefix, options),
+    delete: (key, options) => storage.delete(key, options),
+  }
+}
+
+function describeProgress({ filesDone, bytesDone, bytesTotal, currentPath }: ArchiveProgress): string {
+  return `${filesDone} files, ${showBytes(bytesDone)}${showShare(bytesDone, bytesTotal)}  ${safeText(currentPath)}`
+}
+
+function describeResult(path: string, result: ArchiveResult, isDry: boolean): object {
+  return {
+    ...(isDry ? { dry_run: true } : { snapshot_id: result.snapshotId }),
+    path,
+    parent: result.parent ?? null,
+    whole: result.whole,
+    warnings: result.warnings,
+    warning_count: result.warningCount,
+    files_new: result.files.new,
+    files_changed: result.files.changed,
+    files_unmodified: result.files.unmodified,
+    dirs_new: result.directories.new,
+    dirs_changed: result.directories.changed,
+    dirs_unmodified: result.directories.unmodified,
+    data_blobs: result.dataBlobs,
+    tree_blobs: result.treeBlobs,
+    data_added: result.bytesAdded,
+    data_added_packed: result.bytesAddedPacked,
+    total_bytes_processed: result.bytesProcessed,
+    total_duration: (result.endedAt.getTime() - result.startedAt.getTime()) / 1000,
+  }
+}
+
+function showResult(path: string, result: ArchiveResult, isDry: boolean): void {
+  for (const warning of result.warnings) printNote(`${safeText(warning.path)}: ${warning.message}`)
+  if (result.warningCount > result.warnings.length) printNote(`${result.warningCount - result.warnings.length} more warnings are not shown.`)
+  const { new: added, changed, unmodified } = result.files
+  printLine(`${safeText(path)}: ${added} new, ${changed} changed, ${unmodified} unmodified files, ${showBytes(result.bytesProcessed)}`)
+  printLine(`${showBytes(result.bytesAdded)} ${isDry ? 'would be' : 'were'} added, as ${showBytes(result.bytesAddedPacked)}`)
+  if (!isDry) printLine(`snapshot ${shortId(result.snapshotId)} ${result.whole ? 'saved' : 'saved, with gaps'}`)
+}
