@@ -30,6 +30,7 @@ export const failures = {
   'storage.out_of_range': { retry: 'after-repair', text: 'A stored file is shorter than it should be.' },
   'storage.full': { retry: 'after-repair', text: 'The storage has no space left: free some, or enlarge it.' },
   'storage.forbidden': { retry: 'after-repair', text: 'The storage refuses access: check its permissions.' },
+  'storage.wrong_place': { retry: 'after-repair', text: 'There is no storage at this address: check it, its bucket and its region.' },
   'storage.unavailable': { retry: 'later', text: 'The storage cannot be reached or answers with an error.' },
   'destination.forbidden': { retry: 'never', text: 'The destination does not lie inside an allowed directory.' },
   'destination.too_small': { retry: 'never', text: 'The destination is smaller than what should be restored.' },

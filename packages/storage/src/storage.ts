@@ -11,6 +11,7 @@ export const storageFailures = {
   'storage.out_of_range': 'The file is shorter than the range that was asked for.',
   'storage.full': 'The storage has no space left.',
   'storage.forbidden': 'The storage refuses this access.',
+  'storage.wrong_place': 'There is no storage at this address: check it, its bucket and its region.',
   'storage.unavailable': 'The storage cannot be reached or answers with an error.',
 } as const satisfies Record<string, string>
 
