@@ -4,13 +4,15 @@ import * as fs from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
-import { isStorageKey, localStorage, memoryStorage, StorageFailure, withFaults } from './index.ts'
+import { isStorageKey, localStorage, memoryStorage, StorageFailure, withFaults, withRateLimit, withRetry } from './index.ts'
+import type { Storage } from './index.ts'
 import { bytes, failure, keysOf, testStorage } from './storage-conformance.ts'
 import type { Opened } from './storage-conformance.ts'
 
-async function openMemory(): Promise<Opened> {
-  return { storage: memoryStorage(), async [Symbol.asyncDispose]() {} }
-}
+const openInMemory = (decorate: (storage: Storage) => Storage) => async (): Promise<Opened> =>
+  ({ storage: decorate(memoryStorage()), async [Symbol.asyncDispose]() {} })
+
+const openMemory = openInMemory((storage) => storage)
 
 async function openLocal(): Promise<Opened & { directory: string }> {
   const directory = await fs.mkdtemp(path.join(os.tmpdir(), 'opencbr-storage-'))
@@ -25,7 +27,9 @@ async function openLocal(): Promise<Opened & { directory: string }> {
 const kinds: readonly (readonly [string, () => Promise<Opened>])[] = [
   ['memory', openMemory],
   ['local', openLocal],
-  ['without faults', async () => ({ storage: withFaults(memoryStorage(), () => undefined), async [Symbol.asyncDispose]() {} })],
+  ['without faults', openInMemory((storage) => withFaults(storage, () => undefined))],
+  ['retried', openInMemory((storage) => withRetry(storage))],
+  ['rate limited', openInMemory((storage) => withRateLimit(storage, { uploadBytesPerSecond: 1e9, downloadBytesPerSecond: 1e9 }))],
 ]
 
 for (const [kind, open] of kinds) testStorage(kind, open)

@@ -36,10 +36,10 @@ export function parseListedPage(xml: string, key: string): ListedPage {
   const isWhole = /<\/ListBucketResult>\s*$/.test(xml) && (isTruncated === 'false' || (isTruncated === 'true' && next !== undefined))
   if (!isWhole) throw new StorageFailure('storage.unavailable', { key, reason: 'incomplete listing' })
   const objects = [...xml.matchAll(/<Contents>(.*?)<\/Contents>/gs)].map(([, entry = '']) => {
-    const size = elementOf(entry, 'Size')
+    const size = elementOf(entry, 'Size') ?? ''
     const object = {
       key: decodeUrl(elementOf(entry, 'Key') ?? ''),
-      size: size === undefined ? Number.NaN : Number(size),
+      size: /^\d+$/.test(size) ? Number(size) : Number.NaN,
       modifiedAt: Date.parse(elementOf(entry, 'LastModified') ?? ''),
     }
     if (Number.isSafeInteger(object.size) && Number.isFinite(object.modifiedAt)) return object
