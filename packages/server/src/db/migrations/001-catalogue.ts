@@ -268,7 +268,8 @@ async function createBackupIndexes(db: Kysely<unknown>): Promise<void> {
     .columns(['id', 'status', 'parent_id']).where(isTopLevel).execute()
   await create('backups_by_name').columns(['project_id', 'name', 'id', 'status', 'parent_id']).where(isTopLevel).execute()
   await create('backups_by_status').columns(['project_id', 'status', 'id', 'parent_id']).where(isTopLevel).execute()
-  await create('backups_by_id').columns(['project_id', 'id', 'status', 'parent_id']).where(isTopLevel).execute()
+  // Backups that are found through their shares are put in the default order from here.
+  await create('backups_by_id').columns(['project_id', 'id', 'status', 'created_at', 'parent_id']).where(isTopLevel).execute()
   await create('backups_of_status').columns(['project_id', 'status', 'created_at', 'id', 'parent_id']).where(isTopLevel).execute()
   // These also serve the verbs on a whole vault, checkpoint or resource, children included; what each
   // resource takes up in its vault is summed up from the index.
@@ -297,7 +298,7 @@ async function describeBackupIndexesToSqlite(db: Kysely<unknown>): Promise<void>
     backups_by_protected_at: '1000000 100000 5 1 1 1',
     backups_by_name: '1000000 100000 20 1 1 1',
     backups_by_status: '1000000 100000 12500 1 1',
-    backups_by_id: '1000000 100000 1 1 1',
+    backups_by_id: '1000000 100000 1 1 1 1',
     backups_of_status: '1000000 100000 12500 3 1 1',
     backups_of_vault: '1500000 150000 1500 5 1 1 1 1 1',
     backups_of_checkpoint: '1500000 150000 8',
