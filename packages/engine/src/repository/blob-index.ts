@@ -11,14 +11,14 @@
 import assert from 'node:assert/strict'
 import { ENVELOPE_BYTES } from '../crypto/envelope.ts'
 import type { IndexedPack } from '../format/index-file.ts'
-import { packBytes } from '../format/pack-header.ts'
+import { headerEntryBytes, packBytes } from '../format/pack-header.ts'
 import type { PackedBlob } from '../format/pack-header.ts'
+import { ID_WORDS, NUMBER_WORDS, tableOf, writeIdWords } from './index-table.ts'
+import type { IndexTable } from './index-table.ts'
 import type { BlobId, BlobLocation, BlobType, PackId } from './types.ts'
 
 const PAGE_BITS = 13
 const PAGE_ENTRIES = 1 << PAGE_BITS
-const ID_WORDS = 8
-const NUMBER_WORDS = 4
 const TREE_BIT = 0x8000_0000
 
 interface Page {
@@ -75,23 +75,53 @@ export class BlobIndex {
   }
 
   addPack(pack: IndexedPack): void {
-    // Some writers list the blobs of a pack in another order than that in which they lie there.
-    let blobs = pack.blobs.toSorted((a, b) => a.offset - b.offset)
-    const known = this.#packNumbers.has(pack.id)
-    if (known) {
-      blobs = blobs.filter((blob) => !this.#lies(blob, pack.id))
-      if (blobs.length === 0) {
-        this.#repeatedPackIds.add(pack.id)
-        return
+    this.addTable(tableOf([pack]))
+  }
+
+  addTable(table: IndexTable): void {
+    let row = 0
+    for (const [i, id] of table.packIds.entries()) {
+      const end = row + (table.blobCounts[i] ?? 0)
+      if (this.#packNumbers.has(id)) this.#addMore(id, table, row, end)
+      else {
+        this.#packNumbers.set(id, this.#packs.length)
+        this.#packBytes += this.#addRows(id, table, row, end, () => true)
       }
-      this.#splitPackIds.add(pack.id)
+      row = end
     }
-    const size = packBytes(blobs)
-    const row = { id: pack.id, firstEntry: this.#entryCount, entryCount: blobs.length, size }
-    const packNumber = this.#packs.push(row) - 1
-    if (!known) this.#packNumbers.set(pack.id, packNumber)
-    this.#packBytes += known ? size - packBytes([]) : size
-    for (const blob of blobs) this.#addBlob(blob, packNumber)
+  }
+
+  /** Takes those blobs of a known pack that are not known to lie in it. */
+  #addMore(id: PackId, table: IndexTable, from: number, to: number): void {
+    const unknown = new Set<number>()
+    for (let row = from; row < to; row += 1) {
+      const words = table.ids.slice(row * ID_WORDS, (row + 1) * ID_WORDS)
+      const type = table.numbers[row * NUMBER_WORDS] === 1 ? 'tree' : 'data'
+      const places = this.#entriesOfWords(type, words).map((entry) => this.#locationOf(entry))
+      const offset = table.numbers[row * NUMBER_WORDS + 1]
+      if (!places.some((place) => place.packId === id && place.offset === offset)) unknown.add(row)
+    }
+    if (unknown.size === 0) {
+      this.#repeatedPackIds.add(id)
+      return
+    }
+    this.#splitPackIds.add(id)
+    this.#packBytes += this.#addRows(id, table, from, to, (row) => unknown.has(row)) - packBytes([])
+  }
+
+  /** Gives the bytes of a pack with just these blobs. */
+  #addRows(id: PackId, { ids, numbers }: IndexTable, from: number, to: number, isWanted: (row: number) => boolean): number {
+    const packNumber = this.#packs.length
+    const firstEntry = this.#entryCount
+    let size = packBytes([])
+    for (let row = from; row < to; row += 1) {
+      if (!isWanted(row)) continue
+      const at = row * NUMBER_WORDS
+      size += (numbers[at + 2] ?? 0) + headerEntryBytes(numbers[at + 3] !== 0)
+      this.#addEntry(ids, row * ID_WORDS, numbers, at, packNumber)
+    }
+    this.#packs.push({ id, firstEntry, entryCount: this.#entryCount - firstEntry, size })
+    return size
   }
 
   has(type: BlobType, id: BlobId): boolean {
@@ -115,11 +145,20 @@ export class BlobIndex {
 
   /** The packs with their blobs, in the order of their offsets; a split pack comes once for each of its parts. */
   *packs(): Generator<IndexedPack & { readonly size: number }> {
-    for (const { id, firstEntry, entryCount, size } of this.#packs) {
-      const blobs: PackedBlob[] = []
-      for (let entry = firstEntry; entry < firstEntry + entryCount; entry += 1) blobs.push(this.#blobOf(entry))
-      yield { id, blobs, size }
-    }
+    for (const row of this.#packs) yield { id: row.id, blobs: this.#blobsOf(row), size: row.size }
+  }
+
+  /** The blobs of one pack, in the order of their offsets; none when the pack is unknown. */
+  blobsOfPack(id: PackId): PackedBlob[] {
+    const first = this.#packNumbers.get(id)
+    if (first === undefined) return []
+    // Only a split pack has more rows than its first.
+    const rows = this.#splitPackIds.has(id) ? this.#packs.filter((row) => row.id === id) : this.#packs.slice(first, first + 1)
+    return rows.flatMap((row) => this.#blobsOf(row)).toSorted((a, b) => a.offset - b.offset)
+  }
+
+  #blobsOf({ firstEntry, entryCount }: PackRow): PackedBlob[] {
+    return Array.from({ length: entryCount }, (_, i) => this.#blobOf(firstEntry + i))
   }
 
   #page(entry: number): Page {
@@ -132,7 +171,7 @@ export class BlobIndex {
     return this.#page(entry).numbers[(entry & (PAGE_ENTRIES - 1)) * NUMBER_WORDS + which] ?? 0
   }
 
-  #addBlob(blob: PackedBlob, packNumber: number): void {
+  #addEntry(ids: Int32Array, idAt: number, numbers: Uint32Array, numbersAt: number, packNumber: number): void {
     const entry = this.#entryCount
     if (entry >> PAGE_BITS === this.#pages.length) {
       this.#pages.push({
@@ -142,15 +181,12 @@ export class BlobIndex {
     }
     const page = this.#page(entry)
     const at = entry & (PAGE_ENTRIES - 1)
-    this.#readWanted(blob.id)
-    page.ids.set(this.#wanted, at * ID_WORDS)
-    page.numbers[at * NUMBER_WORDS] = blob.type === 'tree' ? packNumber + TREE_BIT : packNumber
-    page.numbers[at * NUMBER_WORDS + 1] = blob.offset
-    page.numbers[at * NUMBER_WORDS + 2] = blob.length
-    page.numbers[at * NUMBER_WORDS + 3] = blob.compressed ? blob.plainLength : 0
+    for (let word = 0; word < ID_WORDS; word += 1) page.ids[at * ID_WORDS + word] = ids[idAt + word] ?? 0
+    page.numbers[at * NUMBER_WORDS] = packNumber + (numbers[numbersAt] === 1 ? TREE_BIT : 0)
+    for (let word = 1; word < NUMBER_WORDS; word += 1) page.numbers[at * NUMBER_WORDS + word] = numbers[numbersAt + word] ?? 0
     this.#entryCount += 1
     if (this.#entryCount * 3 > this.#slots.length * 2) this.#growSlots()
-    else this.#claimSlot(entry, this.#wanted[0] ?? 0)
+    else this.#claimSlot(entry, ids[idAt] ?? 0)
   }
 
   #claimSlot(entry: number, hash: number): void {
@@ -168,18 +204,20 @@ export class BlobIndex {
   }
 
   #readWanted(id: BlobId): void {
-    for (let word = 0; word < ID_WORDS; word += 1) {
-      this.#wanted[word] = Number.parseInt(id.slice(word * 8, word * 8 + 8), 16)
-    }
+    writeIdWords(id, this.#wanted, 0)
   }
 
-  *#entriesOf(type: BlobType, id: BlobId): Generator<number> {
-    this.#readWanted(id)
-    const wanted = this.#wanted.slice()
+  #entriesOf(type: BlobType, id: BlobId): Generator<number> {
+    const words = new Int32Array(ID_WORDS)
+    writeIdWords(id, words, 0)
+    return this.#entriesOfWords(type, words)
+  }
+
+  *#entriesOfWords(type: BlobType, words: Int32Array): Generator<number> {
     const mask = this.#slots.length - 1
-    for (let slot = (wanted[0] ?? 0) & mask; this.#slots[slot] !== 0; slot = (slot + 1) & mask) {
+    for (let slot = (words[0] ?? 0) & mask; this.#slots[slot] !== 0; slot = (slot + 1) & mask) {
       const entry = (this.#slots[slot] ?? 0) - 1
-      if (this.#matches(entry, type, wanted)) yield entry
+      if (this.#matches(entry, type, words)) yield entry
     }
   }
 
@@ -200,10 +238,6 @@ export class BlobIndex {
       if (ids[at * ID_WORDS + word] !== wanted[word]) return false
     }
     return (numbers[at * NUMBER_WORDS] ?? 0) >= TREE_BIT === (type === 'tree')
-  }
-
-  #lies(blob: PackedBlob, packId: PackId): boolean {
-    return this.findAll(blob.type, blob.id).some((place) => place.packId === packId && place.offset === blob.offset)
   }
 
   #locationOf(entry: number): BlobLocation {

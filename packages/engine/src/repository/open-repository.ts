@@ -5,7 +5,6 @@ import { createSealer, ENVELOPE_BYTES } from '../crypto/envelope.ts'
 import type { ZstdLevel } from '../crypto/zstd.ts'
 import { Failure, throwIfCancelled } from '../failure.ts'
 import { decodeConfig } from '../format/config.ts'
-import { decodeIndex } from '../format/index-file.ts'
 import { decodePackHeader, HEADER_BYTES_MAX, HEADER_LENGTH_BYTES } from '../format/pack-header.ts'
 import { decodeSnapshot, encodeSnapshot } from '../format/snapshot.ts'
 import type { Snapshot } from '../format/snapshot.ts'
@@ -85,9 +84,7 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
     const index = new BlobIndex()
     await forEachOf(await files.list<string>('index', signal), READS_AT_ONCE, async ({ id }) => {
       throwIfCancelled(signal)
-      const packs = decodeIndex(await files.load('index', id, signal))
-      if (packs === undefined) throw new Failure('repository.damaged', { key: keyOf('index', id), reason: 'unknown form' })
-      for (const pack of packs) index.addPack(pack)
+      index.addTable(await crew.readIndex(id, await guarded.get(keyOf('index', id), { signal })))
     })
     loaded = { index, writer: createPackWriter(guarded, sealer, (memory, bytes) => crew.name(memory, bytes), files, index, now) }
   }

@@ -2,6 +2,8 @@ import type { Storage, StoredFile } from '@opencbr/storage'
 import type { Sealer } from '../crypto/envelope.ts'
 import { idOf } from '../crypto/ids.ts'
 import { Failure } from '../failure.ts'
+import { decodeIndex } from '../format/index-file.ts'
+import type { IndexedPack } from '../format/index-file.ts'
 import { decodeUnpacked, encodeUnpacked } from '../format/unpacked.ts'
 import { putNamedByContent } from './guarded-storage.ts'
 import { idOfKey, keyOf } from './layout.ts'
@@ -26,6 +28,24 @@ export interface SealedFiles {
   remove(kind: SealedKind, id: string, signal?: AbortSignal): Promise<void>
 }
 
+/** The JSON text of a file that was read. Throws `repository.damaged` when the file is not what its name says. */
+export function openSealedFile(sealer: Sealer, kind: SealedKind, id: string, stored: Uint8Array): Uint8Array {
+  const damaged = (reason: string) => new Failure('repository.damaged', { key: keyOf(kind, id), reason })
+  if (idOf(stored) !== id) throw damaged('content does not match name')
+  const plaintext = sealer.open(stored)
+  if (plaintext === undefined) throw damaged('not authentic')
+  const json = decodeUnpacked(plaintext)
+  if (json === undefined) throw damaged('unknown form')
+  return json
+}
+
+/** The packs that an index file names, which was read. Throws `repository.damaged`. */
+export function openIndexFile(sealer: Sealer, id: string, stored: Uint8Array): IndexedPack[] {
+  const packs = decodeIndex(openSealedFile(sealer, 'index', id, stored))
+  if (packs === undefined) throw new Failure('repository.damaged', { key: keyOf('index', id), reason: 'unknown form' })
+  return packs
+}
+
 export function createSealedFiles(storage: Storage, sealer: Sealer, version: 1 | 2): SealedFiles {
   return {
     async list<Id extends string>(kind: SealedKind, signal?: AbortSignal) {
@@ -40,14 +60,7 @@ export function createSealedFiles(storage: Storage, sealer: Sealer, version: 1 |
     stat: (kind, id, signal) => storage.stat(keyOf(kind, id), { signal }),
 
     async load(kind, id, signal) {
-      const key = keyOf(kind, id)
-      const stored = await storage.get(key, { signal })
-      if (idOf(stored) !== id) throw new Failure('repository.damaged', { key, reason: 'content does not match name' })
-      const plaintext = sealer.open(stored)
-      if (plaintext === undefined) throw new Failure('repository.damaged', { key, reason: 'not authentic' })
-      const json = decodeUnpacked(plaintext)
-      if (json === undefined) throw new Failure('repository.damaged', { key, reason: 'unknown form' })
-      return json
+      return openSealedFile(sealer, kind, id, await storage.get(keyOf(kind, id), { signal }))
     },
 
     async save<Id extends string>(kind: SealedKind, json: Uint8Array, signal?: AbortSignal) {

@@ -7,6 +7,9 @@ import os from 'node:os'
 import { createSealer } from '../../crypto/envelope.ts'
 import type { Sealer, SealingKey } from '../../crypto/envelope.ts'
 import { idOf } from '../../crypto/ids.ts'
+import { tableOf } from '../index-table.ts'
+import type { IndexTable } from '../index-table.ts'
+import { openIndexFile } from '../sealed-files.ts'
 import type { BlobId, BlobType, PackId } from '../types.ts'
 import { hashSlot, idIn, openStored, plaintextIn, sealedIn, sealSlot, slotBytes } from './blob-work.ts'
 import type { SealedBlob, SealingRules, StoredForm } from './blob-work.ts'
@@ -26,6 +29,9 @@ const SHARED_SLAB_BYTES = 512 * 1024
 const MESSAGE_WEIGHT_MAX = 512 * 1024
 /** What a blob costs beside its bytes, expressed in bytes. */
 const BLOB_WEIGHT = 4096
+
+/** How much more work a byte of an index file is than a byte of a blob. */
+const INDEX_WEIGHT = 8
 
 /** In place, as long as no worker runs: blobs up to this size, until so much has been done. */
 const IN_PLACE_BLOB_BYTES_MAX = 64 * 1024
@@ -144,6 +150,12 @@ export class BlobCrew {
     } finally {
       bytes.release()
     }
+  }
+
+  /** What an index file says that was read. Throws `repository.damaged`. */
+  async readIndex(id: string, stored: Uint8Array): Promise<IndexTable> {
+    if (this.#staysInPlace(stored.length)) return tableOf(openIndexFile(this.#sealer, id, stored))
+    return workerPool.submit(this.#getKeyId(), { kind: 'index', id, stored }, stored.length * INDEX_WEIGHT)
   }
 
   /** The hash of the first bytes of some shared memory. */

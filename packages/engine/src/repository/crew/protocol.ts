@@ -1,5 +1,6 @@
 import type { SealingKey } from '../../crypto/envelope.ts'
 import type { Failure } from '../../failure.ts'
+import type { IndexTable } from '../index-table.ts'
 import type { BlobType, PackId } from '../types.ts'
 import type { SealingRules, StoredForm } from './blob-work.ts'
 
@@ -68,6 +69,8 @@ export type Work =
   | { readonly kind: 'seal'; readonly slots: Places }
   /** a: stored bytes; b: plaintext bytes; c: 1 when compressed. The ids come one after the other. */
   | { readonly kind: 'open'; readonly blobs: Places; readonly ids: Uint8Array }
+  /** An index file as it was read. */
+  | { readonly kind: 'index'; readonly id: string; readonly stored: Uint8Array }
   | { readonly kind: 'name'; readonly memory: SharedArrayBuffer; readonly bytes: number }
 
 export type OpenedBlob = { readonly plaintext: Uint8Array } | { readonly damage: string }
@@ -78,6 +81,7 @@ export interface Answers {
   readonly seal: null
   /** Small plaintexts lie one after the other in memory of their own, which comes first; large ones follow. */
   readonly open: { readonly memories: readonly Uint8Array[]; readonly results: readonly (string | readonly [memory: number, offset: number])[] }
+  readonly index: IndexTable
   /** The hash of the memory's first bytes. */
   readonly name: PackId
 }

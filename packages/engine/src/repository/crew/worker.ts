@@ -6,6 +6,8 @@ import { createSealer } from '../../crypto/envelope.ts'
 import type { Sealer } from '../../crypto/envelope.ts'
 import { idOf } from '../../crypto/ids.ts'
 import { Failure } from '../../failure.ts'
+import { tableOf } from '../index-table.ts'
+import { openIndexFile } from '../sealed-files.ts'
 import type { PackId } from '../types.ts'
 import { hashSlot, openStored, sealSlot, slotBytes } from './blob-work.ts'
 import type { SealingRules } from './blob-work.ts'
@@ -54,6 +56,11 @@ function run(sealer: Sealer, rules: SealingRules, work: Work, transfers: Transfe
       const answer = openBlobs(sealer, work.blobs, work.ids)
       for (const { buffer } of answer.memories) transfers.push(buffer as ArrayBuffer)
       return answer
+    }
+    case 'index': {
+      const table = tableOf(openIndexFile(sealer, work.id, work.stored))
+      transfers.push(table.blobCounts.buffer, table.ids.buffer, table.numbers.buffer)
+      return table
     }
     case 'name':
       return idOf<PackId>(new Uint8Array(work.memory, 0, work.bytes))
