@@ -151,6 +151,15 @@ test('a lock whose owner is known to be dead is removed at once', async () => {
   assert.equal(await locks.count(), 1)
 })
 
+test('a lock that is in nobody\'s way is removed too when its owner is known to be dead, and only then', async () => {
+  const locks = openLocks()
+  await locks.acquire({ hostname: 'dead-agent' })
+  await using _alive = await locks.acquire({ hostname: 'alive' })
+  await using _next = await locks.acquire({ hostname: 'next', ownerIsDead: ({ hostname }) => hostname.startsWith('dead-agent-') })
+  const names = (await listLocks(locks.files)).map(({ hostname }) => hostname.split('-')[0])
+  assert.deepEqual(names.toSorted(), ['alive', 'next'])
+})
+
 test('an empty lock file counts for nothing, an unreadable one as exclusive', async () => {
   const locks = openLocks()
   await locks.storage.put(`locks/${'a'.repeat(64)}`, [])

@@ -41,7 +41,7 @@ export interface LockOptions {
   readonly now?: (() => Date) | undefined
   /** How long concurrent lock files may take to show up, in milliseconds; 200 by default. */
   readonly settleMs?: number | undefined
-  /** Says of a lock in the way that its owner certainly runs no more; it is then removed. */
+  /** Says of a lock, in the way or not, that its owner certainly runs no more; it is then removed. */
   readonly ownerIsDead?: ((lock: LockFile) => boolean) | undefined
   readonly signal?: AbortSignal | undefined
 }
@@ -144,10 +144,10 @@ export async function acquireLock(files: SealedFiles, options: LockOptions): Pro
     await settle()
     const storageNow = (await files.stat('locks', ownId, signal)).modifiedAt
     for (const lock of await readLocks(files, ownId, signal)) {
-      if (!conflicts(lock)) continue
-      const provenDead =
-        lock.content !== undefined &&
-        (options.ownerIsDead?.(lock.content) === true || (looksAbandoned(lock) && storageNow - lock.modifiedAt > LOCK_STALE_MS))
+      // One that is not in our way goes too: other programs cannot know that its owner is dead.
+      const ownerIsDead = lock.content !== undefined && options.ownerIsDead?.(lock.content) === true
+      if (!ownerIsDead && !conflicts(lock)) continue
+      const provenDead = ownerIsDead || (looksAbandoned(lock) && storageNow - lock.modifiedAt > LOCK_STALE_MS)
       if (!provenDead) throw conflictFailure(lock)
       await files.remove('locks', lock.id, signal)
     }
