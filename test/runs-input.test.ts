@@ -76,7 +76,8 @@ test('a list of tasks that may not be asked for is refused, with the parameter n
   await using service = await startTestService({ agent: 'none' })
   const bad: [string, RegExp][] = [
     ['limit=0', /limit/], ['limit=-1', /limit/], ['limit=x', /limit/], ['limit=1.5', /limit/], ['limit=', /limit/], ['limit=1&limit=2', /limit/],
-    ['offset=-1', /offset/], ['offset=x', /offset/], ['status=gone', /status/], ['status=', /status/], ['status=success&status=gone', /status/],
+    ['offset=-1', /offset/], ['offset=x', /offset/], ['status=gone', /status/], ['status=', /status/], ['status=success&status=gone', /^Invalid status provided: /],
+    ['status=success&status=%00', /^Invalid status provided: /],
     ['operation_type=backups', /operation_type/], ['operation_type=', /operation_type/], ['start_time=yesterday', /start_time/],
     ['start_time=2020-02-30T00:00:00Z', /start_time/], ['end_time=2020-01-01', /end_time/], ['end_time=2020-01-01T25:00:00Z', /end_time/],
   ]

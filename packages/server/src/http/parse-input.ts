@@ -39,9 +39,14 @@ export function parseText<Input extends TObject>(schema: Input, values: Readonly
   const converted: Record<string, unknown> = {}
   for (const [name, property] of Object.entries(schema.properties)) {
     const value = Object.hasOwn(values, name) ? values[name] : undefined
-    if (value !== undefined) converted[name] = convertText(property as Schema, withoutNulls(value, [name]))
+    if (value === undefined) continue
+    for (const each of Array.isArray(value) ? value : [value]) withoutNulls(each, [name])
+    converted[name] = convertText(property as Schema, value)
   }
-  return check(schema, converted)
+  const misfit = findMisfit(schema, converted)
+  // A repeated parameter has one name, whichever of its values does not fit.
+  if (misfit !== undefined) throw new Failure('parameter.invalid', { ...misfit, field: misfit.field.replace(/\..*/s, '') })
+  return converted
 }
 
 /**
@@ -65,13 +70,9 @@ function withoutNul(text: string, path: readonly string[]): string {
 }
 
 export function parseBody(schema: TSchema, body: unknown): unknown {
-  return check(schema, body)
-}
-
-function check(schema: TSchema, value: unknown): unknown {
-  const misfit = findMisfit(schema, value)
+  const misfit = findMisfit(schema, body)
   if (misfit !== undefined) throw new Failure('parameter.invalid', { ...misfit })
-  return value
+  return body
 }
 
 export interface Misfit {
