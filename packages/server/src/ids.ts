@@ -31,11 +31,6 @@ export function isUuid(text: string): boolean {
   return UUID.test(text)
 }
 
-/** `req-<uuid>`, the form of request ids in operation logs. */
-export function newRequestId(): string {
-  return `req-${randomUUID()}`
-}
-
 /** Lower-case hexadecimal digits for made-up names such as `manualbk_7c1d`. */
 export function randomHex(digits: number): string {
   return randomBytes(Math.ceil(digits / 2)).toString('hex').slice(0, digits)

@@ -1,7 +1,7 @@
 /** SQL of single backups; `backup-list-store.ts` has the listing. */
 import type { Reader, Transaction } from '../db/database.ts'
 import type { NewRow, Row, RowChange } from '../db/schema.ts'
-import type { BackupId, CheckpointId, ProjectId, VaultId } from '../ids.ts'
+import type { BackupId, ProjectId } from '../ids.ts'
 
 export async function insertBackups(tx: Transaction, rows: readonly NewRow<'backups'>[]): Promise<void> {
   if (rows.length > 0) await tx.insertInto('backups').values(rows).execute()
@@ -25,20 +25,6 @@ export async function changeBackup(
 export async function listChildren(db: Reader, projectId: ProjectId, parentId: BackupId): Promise<Row<'backups'>[]> {
   return db.selectFrom('backups').selectAll().where('parent_id', '=', parentId).where('project_id', '=', projectId)
     .orderBy('name').orderBy('id').execute()
-}
-
-/** Children included. */
-export async function listBackupsOfCheckpoint(
-  db: Reader, projectId: ProjectId, checkpointId: CheckpointId,
-): Promise<Row<'backups'>[]> {
-  return db.selectFrom('backups').selectAll().where('project_id', '=', projectId).where('checkpoint_id', '=', checkpointId)
-    .orderBy('created_at').orderBy('id').execute()
-}
-
-/** Children included. */
-export async function listBackupsOfVault(db: Reader, projectId: ProjectId, vaultId: VaultId): Promise<Row<'backups'>[]> {
-  return db.selectFrom('backups').selectAll().where('project_id', '=', projectId).where('vault_id', '=', vaultId)
-    .orderBy('created_at').orderBy('id').execute()
 }
 
 /** Takes the backup, its children, and whatever hangs on them, out of the catalogue. */

@@ -1,8 +1,5 @@
 export { openBackupCounter, type CountBackups } from './backup-counter.ts'
-export {
-  changeBackup, deleteBackupRows, findBackup, insertBackups, listBackupsOfCheckpoint, listBackupsOfVault,
-  listChildren,
-} from './backup-store.ts'
+export { changeBackup, deleteBackupRows, findBackup, insertBackups } from './backup-store.ts'
 export { backupPageToWire, metadataToWire, shownBackupToWire } from './backup-wire.ts'
 export { deleteBackup } from './delete-backup.ts'
 export { listBackups } from './list-backups.ts'
