@@ -3,7 +3,8 @@
  * dies, and writes into the catalogue what it says.
  *
  * Messages are handled one after the other, each in one transaction. A job counts as the process's
- * own only while the lease says so; what a process says about a job that it lost is dropped.
+ * own only while the lease says so; what a process says about a job that it lost is dropped. Once a
+ * day, between two messages, the history of what ended long ago is discarded.
  */
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -17,6 +18,7 @@ import { findLeasedJob, listLeasedJobs, requeueJob } from '../jobs/index.ts'
 import { advanceOperation } from '../operations/index.ts'
 import { startAgentProcess, type AgentProcess } from './agent-process.ts'
 import { assignJobs } from './assign-jobs.ts'
+import { discardHistory } from './discard-history.ts'
 import { giveBack, recordEnd } from './end-job.ts'
 import { reconcile } from './reconcile.ts'
 
@@ -33,6 +35,7 @@ const RESTART_DELAY_MAX_MS = 30_000
 /** The catalogue may be unwritable for a moment: a full disk, a copy being made of it. */
 const WRITE_TRIES = 5
 const WRITE_RETRY_MS = 1_000
+const DISCARD_EVERY_MS = 24 * 3600 * 1_000
 
 export interface AgentHostOptions {
   /** How long an agent waits for somebody else's lock on a repository, in milliseconds. */
@@ -52,7 +55,11 @@ type HostDeps = Pick<Deps, 'db' | 'clock' | 'config' | 'secrets'>
 
 /** Takes up whatever an earlier server left, and then waits for work. */
 export async function openAgentHost(deps: HostDeps, options: AgentHostOptions = {}): Promise<AgentHost> {
-  await deps.db.transaction().execute((tx) => reconcile(tx, deps.clock.now()))
+  await deps.db.transaction().execute(async (tx) => {
+    const now = deps.clock.now()
+    await reconcile(tx, now)
+    await discardHistory(tx, now)
+  })
   const host = createHost(deps, settingsOf(deps, options))
   if (await hasWaitingJobs(deps)) host.wake()
   return host
@@ -86,6 +93,12 @@ function createHost(deps: HostDeps, settings: AgentSettings): AgentHost {
   let closing = false
   let turn: Promise<void> = Promise.resolve()
   let closed: Promise<void> | undefined
+  const daily = setInterval(() => {
+    turn = turn.then(async () => {
+      await tryWriting(() => deps.db.transaction().execute((tx) => discardHistory(tx, deps.clock.now())))
+    })
+  }, DISCARD_EVERY_MS)
+  daily.unref()
 
   function start(): void {
     restart = undefined
@@ -157,6 +170,7 @@ function createHost(deps: HostDeps, settings: AgentSettings): AgentHost {
   async function closeOnce(): Promise<void> {
     closing = true
     clearTimeout(restart)
+    clearInterval(daily)
     if (agent !== undefined) {
       agent.send({ type: 'stop' })
       const impatience = setTimeout(agent.kill, STOP_PATIENCE_MS)

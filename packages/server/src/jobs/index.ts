@@ -1,4 +1,5 @@
 export { EXCLUSIVE_KINDS, type JobPayloads, type RestorePayload } from './job.ts'
 export {
-  findLeasedJob, finishJob, insertJob, leaseJobs, listLeasedJobs, listLiveJobs, parseJobPayload, requeueJob, type NewJob,
+  deleteJobsOfTasks, findLeasedJob, finishJob, insertJob, leaseJobs, listLeasedJobs, listLiveJobs, parseJobPayload, requeueJob,
+  type NewJob,
 } from './job-store.ts'

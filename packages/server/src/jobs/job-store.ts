@@ -105,6 +105,14 @@ export async function requeueJob(tx: Transaction, id: JobId, how: 'parked' | 'br
     .execute()
 }
 
+/** Takes out the jobs of tasks that ended before a time. */
+export async function deleteJobsOfTasks(tx: Transaction, endedBefore: Micros): Promise<void> {
+  await tx.deleteFrom('jobs')
+    .where('status', 'in', ['succeeded', 'failed'])
+    .where('operation_log_id', 'in', tx.selectFrom('operation_logs').select('id').where('ended_at', '<', endedBefore))
+    .execute()
+}
+
 /** Jobs of a vault that wait or run, oldest first. */
 export async function listLiveJobs(reader: Reader, projectId: ProjectId, vaultId?: VaultId): Promise<Row<'jobs'>[]> {
   let live = reader.selectFrom('jobs').selectAll()

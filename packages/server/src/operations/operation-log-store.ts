@@ -101,6 +101,11 @@ export async function describeOperation(tx: Transaction, id: OperationLogId, par
     .execute()
 }
 
+/** Takes out tasks that ended before a time; what waits or runs has not ended. */
+export async function deleteOperationLogs(tx: Transaction, endedBefore: Micros): Promise<void> {
+  await tx.deleteFrom('operation_logs').where('ended_at', '<', endedBefore).execute()
+}
+
 export function parseOperationParts(json: string): OperationParts {
   return JSON.parse(json) as OperationParts
 }

@@ -1,0 +1,12 @@
+import type { Micros } from '../clock.ts'
+import type { Transaction } from '../db/database.ts'
+import { deleteJobsOfTasks } from '../jobs/index.ts'
+import { deleteOperationLogs } from '../operations/index.ts'
+
+const HISTORY_MICROS = 30 * 24 * 3600 * 1_000_000
+
+/** Discards the tasks that ended more than 30 days ago, as the cloud does, and the jobs that belonged to them. */
+export async function discardHistory(tx: Transaction, now: Micros): Promise<void> {
+  await deleteJobsOfTasks(tx, now - HISTORY_MICROS)
+  await deleteOperationLogs(tx, now - HISTORY_MICROS)
+}
