@@ -1,5 +1,6 @@
 import type { BlobId, SnapshotId } from '../repository/types.ts'
 import type { ArchiveWarning } from './archive-warnings.ts'
+import type { SkippedEntry } from './skipped-entries.ts'
 
 /** How things compare with the parent snapshot; without one all are new. */
 export interface Comparison {
@@ -48,6 +49,9 @@ export interface ArchiveResult {
   /** The first thousand. */
   readonly warnings: readonly ArchiveWarning[]
   readonly warningCount: number
+  /** What was left out on purpose, and why: the first thousand. What lies below such a directory is not among them. */
+  readonly skipped: readonly SkippedEntry[]
+  readonly skippedCount: number
   readonly files: Comparison
   /** The directories on the way from the root are among them. */
   readonly directories: Comparison

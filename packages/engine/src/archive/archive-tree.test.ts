@@ -302,6 +302,8 @@ test('mount points of other file systems stay empty when only one is asked for',
   assert.ok(mounted.length > 0, 'this test needs any file system mounted below /dev')
   const result = await archive.run('/dev', { oneFileSystem: true })
   for (const name of mounted) assert.equal((await archive.list(result.treeId, `/dev/${name}`)).size, 0, name)
+  const skipped = result.skipped.map(({ path, reason }) => ({ path, reason }))
+  assert.deepEqual(skipped, mounted.sort().map((name) => ({ path: `/dev/${name}`, reason: 'other_file_system' })))
 })
 
 test('a hole costs no reading, and is cut as its zeros would be', async (t) => {

@@ -20,11 +20,20 @@ import { hasChanged, openSource, openSourceDirectory, type OpenSource } from '..
 import { asSourceFailure, fileCodeOf } from '../source/source-errors.ts'
 import { findPreviousPath, namesOnPath, saveAncestors, saveTree } from './ancestors.ts'
 import type { ArchiveOptions, ArchiveResult } from './archive-result.ts'
+import { CACHE_TAG_NAME, Exclusion, isCacheTag } from './exclusion.ts'
 import { isStored, loadPreviousTree, type PreviousTree } from './previous-tree.ts'
 import { compareDirectory, runArchive, type ArchiveRun } from './run.ts'
 import { saveFile, ZeroChunks, type FileContent } from './save-file.ts'
 
 export interface ArchiveTreeOptions extends ArchiveOptions {
+  /**
+   * Lines of a `.gitignore` in the archived directory: a slash at the beginning or inside ties a pattern to
+   * that directory, one at the end to directories, `!` takes back. They are kept in the snapshot. Patterns are
+   * trusted: a hostile one can keep the run busy for ever.
+   */
+  readonly excludes?: readonly string[] | undefined
+  /** Leaves out the content of directories with a `CACHEDIR.TAG` that has the right signature, but not the tag. */
+  readonly excludeCaches?: boolean | undefined
   /** Leaves out what other file systems hold that are mounted inside; their mount points stay as empty directories. */
   readonly oneFileSystem?: boolean | undefined
 }
@@ -42,10 +51,14 @@ export function archiveTree(repository: Repository, lock: RepositoryLock, option
     run.bytesTotal = run.parent?.snapshot.summary?.total_bytes_processed
     const names = namesOnPath(path)
     const previous = await findPreviousPath(run, names)
-    using walk = new TreeWalk(run, options.oneFileSystem === true ? root.stat.dev : undefined)
+    using walk = new TreeWalk(run, {
+      device: options.oneFileSystem === true ? root.stat.dev : undefined,
+      exclusion: await Exclusion.parse(options.excludes ?? []),
+      excludesCaches: options.excludeCaches === true,
+    })
     const node = await walk.archiveRoot(root, Buffer.from(path), previous.node)
     const treeId = names.length === 0 ? subtreeOf(node) : await saveAncestors(run, names, node, previous)
-    return run.commit(treeId)
+    return run.commit(treeId, options.excludes)
   })
 }
 
@@ -66,6 +79,8 @@ function subtreeOf(node: TreeNode): BlobId {
 interface Directory {
   readonly descriptor: number
   readonly path: Buffer
+  /** The path below the archived directory, with a slash at its end, or nothing; for patterns. */
+  readonly pathBelow: string
   readonly previous: PreviousTree | undefined
   /** In the order of the names; undefined is what turned out to be left out. */
   readonly nodes: (TreeNode | undefined | Promise<TreeNode | undefined>)[]
@@ -96,19 +111,25 @@ interface FileAhead {
   readonly complete: (node: TreeNode | undefined | Promise<TreeNode>) => void
 }
 
+interface Scope {
+  /** The only file system to enter; undefined for all. */
+  readonly device: bigint | undefined
+  readonly exclusion: Exclusion | undefined
+  readonly excludesCaches: boolean
+}
+
 class TreeWalk implements Disposable {
   readonly #run: ArchiveRun
-  /** The only file system to enter; undefined for all. */
-  readonly #device: bigint | undefined
+  readonly #scope: Scope
   readonly #zeroChunks: ZeroChunks
   /** The content of files with several names, by device and inode. */
   readonly #linked = new Map<string, Promise<FileContent>>()
   /** In the order of the walk, across directories. */
   readonly #ahead: FileAhead[] = []
 
-  constructor(run: ArchiveRun, device: bigint | undefined) {
+  constructor(run: ArchiveRun, scope: Scope) {
     this.#run = run
-    this.#device = device
+    this.#scope = scope
     this.#zeroChunks = new ZeroChunks(run)
   }
 
@@ -118,26 +139,27 @@ class TreeWalk implements Disposable {
 
   async archiveRoot(root: OpenSource, path: Buffer, previous: TreeNode | undefined): Promise<TreeNode> {
     const name = Buffer.from(path.subarray(path.lastIndexOf('/') + 1))
-    const { node } = await this.#archiveDirectory(root, name, path, previous, () => loadPreviousTree(this.#run.repository, previous))
+    const { node } = await this.#archiveDirectory(root, name, { path, pathBelow: '' }, previous, () => loadPreviousTree(this.#run.repository, previous))
     while (this.#ahead.length > 0) await this.#readNext()
     return node
   }
 
   /** Walks through a directory; what is returned is settled once all below it is stored. */
   async #archiveDirectory(
-    source: OpenSource, name: Buffer, path: Buffer, previousNode: TreeNode | undefined,
+    source: OpenSource, name: Buffer, place: Pick<Directory, 'path' | 'pathBelow'>, previousNode: TreeNode | undefined,
     loadPrevious: () => Promise<PreviousTree | undefined>,
   ): Promise<{ node: Promise<TreeNode> }> {
     const run = this.#run
-    const base = { ...describe(name, 'dir', source.stat, run.owners), extendedAttributes: this.#attributesOf(source.descriptor, path) }
-    const isEntered = this.#device === undefined || source.stat.dev === this.#device
+    const base = { ...describe(name, 'dir', source.stat, run.owners), extendedAttributes: this.#attributesOf(source.descriptor, place.path) }
+    const isEntered = this.#scope.device === undefined || source.stat.dev === this.#scope.device
+    if (!isEntered) run.skipped.add(place.path, 'other_file_system')
     const previous = isEntered ? await loadPrevious() : undefined
-    const directory: Directory = { descriptor: source.descriptor, path, previous, nodes: [] }
+    const directory: Directory = { ...place, descriptor: source.descriptor, previous, nodes: [] }
     const placePrefix = pathIn(source.descriptor, Buffer.alloc(0))
     for (const entryName of isEntered ? this.#listNames(directory) : []) {
       if (run.isPauseDue()) await run.pause()
-      const place = Buffer.concat([placePrefix, entryName])
-      await this.#archiveEntry({ directory, name: entryName, place, previous: previous?.find(entryName) })
+      const entryPlace = Buffer.concat([placePrefix, entryName])
+      await this.#archiveEntry({ directory, name: entryName, place: entryPlace, previous: previous?.find(entryName) })
     }
     return { node: handled(this.#finishDirectory(directory, base, previousNode)) }
   }
@@ -151,7 +173,10 @@ class TreeWalk implements Disposable {
 
   #listNames(directory: Directory): Buffer[] {
     try {
-      return fs.readdirSync(pathIn(directory.descriptor, Buffer.from('.')), { encoding: 'buffer' }).sort(compareNames)
+      const names = fs.readdirSync(pathIn(directory.descriptor, Buffer.from('.')), { encoding: 'buffer' }).sort(compareNames)
+      if (!this.#scope.excludesCaches || !isCache(directory, names)) return names
+      this.#run.skipped.add(directory.path, 'cache')
+      return [CACHE_TAG_NAME]
     } catch (error) {
       this.#run.warnings.add(directory.path, 'unreadable', fileCodeOf(error))
       return []
@@ -175,6 +200,7 @@ class TreeWalk implements Disposable {
     try {
       for (let tries = 0; tries < TRIES_MAX; tries += 1) {
         const stat = fs.lstatSync(entry.place, { bigint: true })
+        if (this.#isExcluded(entry, stat)) return
         if (await this.#archiveKind(entry, stat)) return
       }
       warnings.add(pathOf(entry), 'restless')
@@ -183,6 +209,15 @@ class TreeWalk implements Disposable {
       if (code === 'ENOENT') warnings.add(pathOf(entry), 'vanished')
       else warnings.add(pathOf(entry), 'unreadable', code)
     }
+  }
+
+  #isExcluded(entry: Entry, stat: fs.BigIntStats): boolean {
+    const { exclusion } = this.#scope
+    if (exclusion === undefined) return false
+    const pattern = exclusion.findPattern(pathBelow(entry), kindOf(stat.mode) === 'dir')
+    if (pattern === undefined) return false
+    this.#run.skipped.add(pathOf(entry), 'pattern', pattern)
+    return true
   }
 
   /** False when the entry has become another kind of file since it was looked at. */
@@ -229,7 +264,8 @@ class TreeWalk implements Disposable {
     if (source === undefined) return false
     const { previous, directory } = entry
     const loadPrevious = async () => (previous?.type === 'dir' ? directory.previous?.enterFound() : undefined)
-    const { node } = await this.#archiveDirectory(source, entry.name, pathOf(entry), previous, loadPrevious)
+    const place = { path: pathOf(entry), pathBelow: this.#scope.exclusion === undefined ? '' : `${pathBelow(entry)}/` }
+    const { node } = await this.#archiveDirectory(source, entry.name, place, previous, loadPrevious)
     directory.nodes.push(node)
     return true
   }
@@ -324,6 +360,14 @@ function joinPath(directory: Buffer, name: Buffer): Buffer {
 
 function pathOf({ directory, name }: Entry): Buffer {
   return joinPath(directory.path, name)
+}
+
+function pathBelow({ directory, name }: Entry): string {
+  return directory.pathBelow + name.toString()
+}
+
+function isCache(directory: Directory, names: readonly Buffer[]): boolean {
+  return names.some((name) => name.equals(CACHE_TAG_NAME)) && isCacheTag(pathIn(directory.descriptor, CACHE_TAG_NAME))
 }
 
 /** Marks a promise that is waited for later, when its failure has ended the run already. */

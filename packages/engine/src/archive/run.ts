@@ -9,6 +9,7 @@ import { INCOMPLETE_TAG, type ArchiveOptions, type ArchiveResult } from './archi
 import { ArchiveWarnings } from './archive-warnings.ts'
 import { BlobSink } from './blob-sink.ts'
 import { ReadingMemory } from './reading-memory.ts'
+import { SkippedEntries } from './skipped-entries.ts'
 
 /** Progress is told after so many files or bytes, whichever comes first. */
 const FILES_PER_REPORT = 50
@@ -32,6 +33,7 @@ export class ArchiveRun {
   readonly sink: BlobSink
   readonly memory = new ReadingMemory()
   readonly warnings = new ArchiveWarnings()
+  readonly skipped = new SkippedEntries()
   readonly owners: OwnerNames = readOwnerNames()
   readonly files = { new: 0, changed: 0, unmodified: 0 }
   readonly directories = { new: 0, changed: 0, unmodified: 0 }
@@ -104,8 +106,8 @@ export class ArchiveRun {
   }
 
   /** Writes the snapshot over a finished root tree: the one point at which the backup comes to be. */
-  async commit(treeId: BlobId): Promise<ArchiveResult> {
-    const { options, sink, warnings, files, directories } = this
+  async commit(treeId: BlobId, excludes: readonly string[] = []): Promise<ArchiveResult> {
+    const { options, sink, warnings, skipped, files, directories } = this
     await sink.settle()
     this.checkpoint()
     const endedAt = this.#now()
@@ -127,6 +129,7 @@ export class ArchiveRun {
         username: this.owners.userName(uid),
         uid,
         gid: process.getgid?.() ?? 0,
+        excludes,
         tags: warnings.whole ? options.tags : [...options.tags, INCOMPLETE_TAG],
         program_version: options.programVersion,
         summary: {
@@ -157,6 +160,8 @@ export class ArchiveRun {
       whole: warnings.whole,
       warnings: warnings.list,
       warningCount: warnings.total,
+      skipped: skipped.list,
+      skippedCount: skipped.total,
       files,
       directories,
       bytesProcessed: this.bytesProcessed,
