@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { startBackupService, until, type BackupService } from './support/backup-service.ts'
 import { compareTrees } from './support/compare-trees.ts'
@@ -69,6 +69,12 @@ test('deleting a backup gives its space back, and what is left is whole', async 
   const [third] = await steps.backUp(vaultId, { name: 'third' })
   assert.equal(third?.status, 'available')
   assert.equal((await deleteBackup(world, second.id)).status, 'success')
+  // What a writer left that was killed two days ago goes along.
+  const leftover = join(repository, 'data', '00', `${'0'.repeat(64)}-tmp-0123456789abcdef`)
+  await fs.mkdir(dirname(leftover), { recursive: true })
+  await fs.writeFile(leftover, 'half a pack')
+  const twoDaysAgo = Date.now() / 1000 - 2 * 24 * 3600
+  await fs.utimes(leftover, twoDaysAgo, twoDaysAgo)
   assert.equal((await deleteBackup(world, third.id)).status, 'success')
   assert.equal(await packBytes(repository), 0)
   assert.equal((await steps.vault(vaultId)).billing.used, 0)

@@ -1,5 +1,6 @@
 /** Takes backups out of their vault, and gives back their space. May run again: what is gone is gone. */
 import { planPrune, runPrune, type PruneProgress, type Repository, type RepositoryLock } from '@opencbr/engine'
+import { removeLeftovers } from '@opencbr/storage'
 import type { ForgetAssignment, ForgetOutcome, TaskFailure, TaskWarning } from './protocol.ts'
 import { backupTag } from './tags.ts'
 import { hasRepository, vaultDirectory, withVault, type WorkContext } from './vault-repository.ts'
@@ -10,6 +11,9 @@ const SPANS: Record<PruneProgress['stage'], readonly [begin: number, end: number
   removing: [50, 60],
   repacking: [60, 100],
 }
+
+/** No write takes so long, so what is older and has no final name was left by a process that was killed. */
+const LEFTOVER_AGE_MS = 24 * 3600 * 1000
 
 const NO_WARNINGS: ForgetOutcome = { kind: 'forget', warnings: [], warningCount: 0 }
 
@@ -30,6 +34,8 @@ export async function runForget(
     await repository.forgetSnapshots(forgotten.map((each) => each.id), lock, signal)
     try {
       await prune(repository, lock, signal, onProgress)
+      await lock.assertHeld()
+      await removeLeftovers(vaultDirectory(job.vault), Date.now() - LEFTOVER_AGE_MS)
       return NO_WARNINGS
     } catch (error) {
       // Parked: the next attempt finds nothing to forget, and goes on pruning.

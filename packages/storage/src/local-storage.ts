@@ -4,7 +4,7 @@
  * directory is forced to the disk too. Linking instead of renaming makes the write-once promise
  * atomic: a link to an existing name fails, a rename would replace it. Where a file system has no
  * links, a check and a rename take their place. A process killed in between leaves at most a
- * temporary file, which no listing shows.
+ * temporary file, which no listing shows and `removeLeftovers` removes.
  */
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
@@ -113,6 +113,31 @@ async function readExactly(handle: FileHandle, bytes: Uint8Array, offset: number
       throw new StorageFailure('storage.out_of_range', { key, offset, length: bytes.length, size: offset + done })
     }
     done += bytesRead
+  }
+}
+
+/**
+ * Removes the temporary files in a directory that were written before a time, in milliseconds since
+ * 1970 by the storage's clock: what killed writers left, ours and restic's, which names them alike. A
+ * writer that lives after all does no harm then: its file has no final name yet, so its put fails.
+ */
+export async function removeLeftovers(directory: string, writtenBefore: number): Promise<void> {
+  const entries = await fs.readdir(directory, { withFileTypes: true }).catch((error: unknown) => {
+    if (systemCode(error) === 'ENOENT') return []
+    throw asStorageFailure(error, directory)
+  })
+  for (const entry of entries) {
+    const place = path.join(directory, entry.name)
+    if (entry.isDirectory()) {
+      await removeLeftovers(place, writtenBefore)
+    } else if (entry.isFile() && entry.name.includes(TEMPORARY_MARK)) {
+      try {
+        if ((await fs.lstat(place)).mtimeMs < writtenBefore) await fs.rm(place, { force: true })
+      } catch (error) {
+        // Its writer has come to its end since the directory was read.
+        if (systemCode(error) !== 'ENOENT') throw asStorageFailure(error, place)
+      }
+    }
   }
 }
 
