@@ -20,7 +20,9 @@ export function addRepository(program: Command): void {
   addRestore(group)
   addCheck(group)
   addForget(group)
+  addCopy(group)
   addKey(group)
+  addRepair(group)
 }
 
 function declare<Options extends object>(command: Command, load: () => Promise<Run<Options>>): Command {
@@ -120,6 +122,14 @@ function addForget(group: Command): void {
   async () => (await import('./repository-forget.ts')).runPruneCommand)
 }
 
+function addCopy(group: Command): void {
+  declare(addSnapshotOptions(group.command('copy <repository> <target> [snapshot...]')
+    .description('copy snapshots into another repository, all by default; what it has already is not copied again')
+    .option('--target-password-file <file>', 'the file that holds the password of the target; the same password by default')
+    .option('--no-verify', 'do not read again what was written')),
+  async () => (await import('./repository-copy.ts')).runCopy)
+}
+
 function withNewPassword(command: Command): Command {
   return command
     .option('--new-password-file <file>', 'the file that holds the new password')
@@ -136,4 +146,21 @@ function addKey(group: Command): void {
     async () => (await import('./repository-key.ts')).runKeyRemove)
   declare(withNewPassword(key.command('passwd <repository>').description('change the password in use')),
     async () => (await import('./repository-key.ts')).runKeyPasswd)
+}
+
+function addRepair(group: Command): void {
+  const repair = group.command('repair').description('repair a damaged repository; nothing is deleted that cannot be read')
+  declare(repair.command('index <repository>').description('make the index anew from the packs')
+    .option('--read-all-packs', 'trust nothing that the index says')
+    .option('--dry-run', 'only show what would be done'),
+  async () => (await import('./repository-repair.ts')).runRepairIndexCommand)
+  declare(repair.command('packs <repository> [pack...]')
+    .description('put damaged packs aside, and keep what is good in them; without packs, everything is read to find them')
+    .option('--dry-run', 'only show what would be done'),
+  async () => (await import('./repository-repair.ts')).runRepairPacksCommand)
+  declare(addSnapshotOptions(repair.command('snapshots <repository> [snapshot...]')
+    .description('make snapshots anew that have lost something, without what is lost')
+    .option('--dry-run', 'only show what would be done')
+    .option('--forget', 'remove the damaged ones')),
+  async () => (await import('./repository-repair.ts')).runRepairSnapshotsCommand)
 }
