@@ -1,11 +1,18 @@
 /**
- * The fingerprint loop as WebAssembly, assembled here from its instructions: 64-bit integers are what
- * JavaScript lacks. One function, `scan(from, to) -> end`, over memory laid out as below; it slides
- * the window over bytes from..to and returns the position behind the byte at which the masked
- * fingerprint is zero, or 0 when there is none. The fingerprint is kept in an exported global.
+ * The fingerprint loop as WebAssembly: 64-bit integers are what JavaScript lacks. One function,
+ * `scan(from, to) -> end`, over memory laid out as below; it slides the window over bytes from..to and
+ * returns the position behind the byte at which the masked fingerprint is zero, or 0 when there is
+ * none. The fingerprint at `from`, and then at `to`, is kept in an exported global.
  *
- * The window needs no ring: the byte that leaves it lies 64 bytes back in the same memory.
+ * The window needs no ring: the byte that leaves it lies 64 bytes back in the same memory. One
+ * fingerprint waits for the one before it, byte by byte, which leaves most of a processor idle. But a
+ * fingerprint is made of the last 64 bytes alone, so four lanes go through four neighbouring stretches
+ * at once, each started anew from the 64 bytes before its stretch.
  */
+import {
+  assemble, get, giveBack, globalGet, globalSet, i32, i64, loopWhile, set, when,
+} from '../wasm/assembler.ts'
+import type { Code } from '../wasm/assembler.ts'
 
 /** 256 fingerprints of a byte that leaves the window, then 256 reductions of the top byte. */
 export const OUT_TABLE_AT = 0
@@ -13,109 +20,89 @@ export const MOD_TABLE_AT = 2048
 /** Data starts here; the 64 bytes before it stand for the window's start. */
 export const DATA_AT = 8192
 const PAGE_BYTES = 65_536
+const WINDOW_BYTES = 64
 
-/** Parameters and locals of `scan`: two i32 parameters, then one i32 and one i64 local. */
+const LANES = [0, 1, 2, 3] as const
+/** Long against the start of a lane, short against a chunk: what lies behind a cut is gone through in vain. */
+const STRETCH_BYTES = 8192
+
 const FROM = 0
 const TO = 1
-const BYTE = 2
-const DIGEST = 3
+const POSITION = 2
+const END = 3
+/** Where each lane found its first cut; 0 for nowhere. */
+const CUT = 4
+const DIGEST = 8
 
-const I32 = 0x7f
-const I64 = 0x7e
+const DIGEST_GLOBAL = 0
 
-const op = {
-  block: (body: number[]) => [0x02, 0x40, ...body, 0x0b],
-  loop: (body: number[]) => [0x03, 0x40, ...body, 0x0b],
-  if: (body: number[]) => [0x04, 0x40, ...body, 0x0b],
-  branch: (depth: number) => [0x0c, depth],
-  branchIf: (depth: number) => [0x0d, depth],
-  return: [0x0f],
-  get: (local: number) => [0x20, local],
-  set: (local: number) => [0x21, local],
-  tee: (local: number) => [0x22, local],
-  globalGet: (index: number) => [0x23, index],
-  globalSet: (index: number) => [0x24, index],
-  i64Load: (offset: number) => [0x29, 3, ...unsigned(offset)],
-  i32Load8: (offset: number) => [0x2d, 0, ...unsigned(offset)],
-  i32: (value: number) => [0x41, ...signed(BigInt(value))],
-  i64: (value: bigint) => [0x42, ...signed(value)],
-  i64Eqz: [0x50],
-  i32GreaterEqual: [0x4f],
-  i32Add: [0x6a],
-  i32Sub: [0x6b],
-  i32ShiftLeft: [0x74],
-  i64And: [0x83],
-  i64Or: [0x84],
-  i64Xor: [0x85],
-  i64ShiftLeft: [0x86],
-  i64ShiftRight: [0x88],
-  i32FromI64: [0xa7],
-  i64FromI32: [0xad],
-} as const
-
-/** LEB128. */
-function unsigned(value: number): number[] {
-  const bytes: number[] = []
-  let rest = value
-  do {
-    const low = rest & 0x7f
-    rest >>>= 7
-    bytes.push(rest === 0 ? low : low | 0x80)
-  } while (rest !== 0)
-  return bytes
+/** Appends a byte: `digest = (digest << 8 | byte) ^ mod[digest >> shift]`. */
+function append(digest: Code, shift: number, byte: Code): Code {
+  const top = i32.shiftLeft(i32.fromI64(i64.shiftRight(digest, shift)), 3)
+  return i64.xor(i64.or(i64.shiftLeft(digest, 8), i64.fromI32(byte)), i64.load(top, MOD_TABLE_AT))
 }
 
-function signed(value: bigint): number[] {
-  const bytes: number[] = []
-  let rest = value
-  for (;;) {
-    const low = Number(rest & 0x7fn)
-    rest >>= 7n
-    const done = (rest === 0n && (low & 0x40) === 0) || (rest === -1n && (low & 0x40) !== 0)
-    bytes.push(done ? low : low | 0x80)
-    if (done) return bytes
-  }
-}
-
-function section(id: number, content: number[]): number[] {
-  return [id, ...unsigned(content.length), ...content]
-}
-
-function named(name: string): number[] {
-  return [...unsigned(name.length), ...Buffer.from(name)]
-}
-
-function scanBody(shift: number, mask: bigint, minimum: number): number[] {
-  const slide = [
-    // digest ^= out[memory[from - 64]]
-    ...op.get(DIGEST),
-    ...op.get(FROM), ...op.i32(64), ...op.i32Sub, ...op.i32Load8(0), ...op.i32(3), ...op.i32ShiftLeft, ...op.i64Load(OUT_TABLE_AT),
-    ...op.i64Xor, ...op.set(DIGEST),
-    // byte = memory[from]; from += 1
-    ...op.get(FROM), ...op.i32Load8(0), ...op.set(BYTE),
-    ...op.get(FROM), ...op.i32(1), ...op.i32Add, ...op.set(FROM),
-    // digest = (digest << 8 | byte) ^ mod[digest >> shift]
-    ...op.get(DIGEST), ...op.i64(8n), ...op.i64ShiftLeft, ...op.get(BYTE), ...op.i64FromI32, ...op.i64Or,
-    ...op.get(DIGEST), ...op.i64(BigInt(shift)), ...op.i64ShiftRight, ...op.i32FromI64, ...op.i32(3), ...op.i32ShiftLeft,
-    ...op.i64Load(MOD_TABLE_AT),
-    ...op.i64Xor, ...op.set(DIGEST),
+/** Slides the window of a lane by one byte. Stretches lie at fixed distances from the first lane's position. */
+function slide(lane: number, shift: number): Code {
+  const windowStart = i32.sub(get(POSITION), i32.const(WINDOW_BYTES))
+  const leaving = i32.shiftLeft(i32.load8(windowStart, lane * STRETCH_BYTES), 3)
+  const entering = i32.load8(get(POSITION), lane * STRETCH_BYTES)
+  return [
+    ...set(DIGEST + lane, i64.xor(get(DIGEST + lane), i64.load(leaving, OUT_TABLE_AT))),
+    ...set(DIGEST + lane, append(get(DIGEST + lane), shift, entering)),
   ]
-  const found = [
-    ...op.get(DIGEST), ...op.i64(mask), ...op.i64And, ...op.i64Eqz,
-    ...op.if([
-      ...op.get(FROM), ...op.i32(DATA_AT + minimum), ...op.i32GreaterEqual,
-      ...op.if([...op.get(DIGEST), ...op.globalSet(0), ...op.get(FROM), ...op.return]),
-    ]),
+}
+
+function scanBody(shift: number, mask: bigint, minimum: number): Code[] {
+  const isCut = (lane: number) => i64.isZero(i64.and(get(DIGEST + lane), i64.const(mask)))
+  const step = set(POSITION, i32.add(get(POSITION), i32.const(1)))
+
+  const startLane = (lane: number): Code[] => [
+    set(DIGEST + lane, i64.const(0n)),
+    set(POSITION, i32.sub(get(FROM), i32.const(WINDOW_BYTES))),
+    loopWhile(
+      i32.lessThan(get(POSITION), get(FROM)),
+      set(DIGEST + lane, append(get(DIGEST + lane), shift, i32.load8(get(POSITION), lane * STRETCH_BYTES))),
+      step,
+    ),
+  ]
+  const noteCut = (lane: number): Code =>
+    when(
+      isCut(lane),
+      // Only the first one counts, and the position is behind the byte already.
+      when(i32.isZero(get(CUT + lane)), set(CUT + lane, i32.add(get(POSITION), i32.const(lane * STRETCH_BYTES)))),
+    )
+  const fourLanes = loopWhile(
+    i32.atLeast(get(TO), i32.add(get(FROM), i32.const(LANES.length * STRETCH_BYTES))),
+    ...[1, 2, 3].flatMap(startLane),
+    set(POSITION, get(FROM)),
+    set(END, i32.add(get(FROM), i32.const(STRETCH_BYTES))),
+    loopWhile(
+      i32.lessThan(get(POSITION), get(END)),
+      ...LANES.map((lane) => slide(lane, shift)),
+      step,
+      when(i32.or(i32.or(isCut(0), isCut(1)), i32.or(isCut(2), isCut(3))), ...LANES.map(noteCut)),
+    ),
+    ...LANES.map((lane) => when(get(CUT + lane), giveBack(get(CUT + lane)))),
+    set(DIGEST, get(DIGEST + 3)),
+    set(FROM, i32.add(get(FROM), i32.const(LANES.length * STRETCH_BYTES))),
+  )
+  const oneLane = [
+    set(POSITION, get(FROM)),
+    loopWhile(
+      i32.lessThan(get(POSITION), get(TO)),
+      slide(0, shift),
+      step,
+      when(isCut(0), when(i32.atLeast(get(POSITION), i32.const(DATA_AT + minimum)), giveBack(get(POSITION)))),
+    ),
   ]
   return [
-    ...op.globalGet(0), ...op.set(DIGEST),
-    ...op.block(op.loop([
-      ...op.get(FROM), ...op.get(TO), ...op.i32GreaterEqual, ...op.branchIf(1),
-      ...slide, ...found,
-      ...op.branch(0),
-    ])),
-    ...op.get(DIGEST), ...op.globalSet(0),
-    ...op.i32(0),
+    set(DIGEST, globalGet(DIGEST_GLOBAL)),
+    // Chunks that are too short are only possible at first, where four lanes would not know.
+    when(i32.atLeast(get(FROM), i32.const(DATA_AT + minimum)), fourLanes),
+    ...oneLane,
+    globalSet(DIGEST_GLOBAL, get(DIGEST)),
+    i32.const(0),
   ]
 }
 
@@ -133,18 +120,18 @@ export interface RabinModule {
  * @param maximum bytes of the longest chunk, which must fit into memory
  */
 export function instantiateRabin(polynomialDegree: number, mask: bigint, minimum: number, maximum: number): RabinModule {
-  const pages = Math.ceil((DATA_AT + maximum) / PAGE_BYTES)
-  const code = [1, 2, 1, I32, 1, I64]
-  const body = [2, ...code.slice(2), ...scanBody(polynomialDegree - 8, mask, minimum), 0x0b]
-  const bytes = new Uint8Array([
-    0, 0x61, 0x73, 0x6d, 1, 0, 0, 0,
-    ...section(1, [1, 0x60, 2, I32, I32, 1, I32]),
-    ...section(3, [1, 0]),
-    ...section(5, [1, 0, ...unsigned(pages)]),
-    ...section(6, [1, I64, 1, ...op.i64(0n), 0x0b]),
-    ...section(7, [3, ...named('memory'), 2, 0, ...named('digest'), 3, 0, ...named('scan'), 0, 0]),
-    ...section(10, [1, ...unsigned(body.length), ...body]),
-  ])
-  const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes))
-  return instance.exports as unknown as RabinModule
+  const bytes = assemble({
+    memoryPages: Math.ceil((DATA_AT + maximum) / PAGE_BYTES),
+    globals: [{ name: 'digest', type: 'i64' }],
+    functions: [
+      {
+        name: 'scan',
+        parameters: ['i32', 'i32'],
+        results: ['i32'],
+        locals: ['i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i64', 'i64', 'i64', 'i64'],
+        body: scanBody(polynomialDegree - 8, mask, minimum),
+      },
+    ],
+  })
+  return new WebAssembly.Instance(new WebAssembly.Module(bytes)).exports as unknown as RabinModule
 }

@@ -99,7 +99,8 @@ export class RabinChunker {
   }
 }
 
-function fillTables(words: BigUint64Array, polynomial: bigint): void {
+/** Writes the tables of a polynomial to where the module expects them. */
+export function fillTables(words: BigUint64Array, polynomial: bigint): void {
   const shift = BigInt(degree(polynomial))
   for (let byte = 0; byte < 256; byte += 1) {
     // What a byte contributes when it has travelled through the whole window.

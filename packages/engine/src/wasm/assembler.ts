@@ -52,10 +52,12 @@ const simdLoad = (opcode: number) => (address: Code, offset = 0) => [...address,
 export const i32 = {
   const: (value: number) => [0x41, ...signed(BigInt(value))],
   load8: load(0x2d),
+  isZero: unary(0x45),
   lessThan: binary(0x49),
   atLeast: binary(0x4f),
   add: binary(0x6a),
   sub: binary(0x6b),
+  or: binary(0x72),
   shiftLeft: shift32(0x74),
   fromI64: unary(0xa7),
 } as const
