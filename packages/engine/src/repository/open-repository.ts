@@ -34,6 +34,7 @@ export interface OpenOptions {
 }
 
 const READS_AT_ONCE = 6
+const INDEX_ATTEMPTS_MAX = 3
 
 /** Runs over a list with a few calls under way at once; the first error ends it. */
 async function forEachOf<Item>(items: readonly Item[], atOnce: number, visit: (item: Item) => Promise<void>): Promise<void> {
@@ -79,13 +80,26 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
     return loaded
   }
 
-  async function load(signal: AbortSignal | undefined): Promise<void> {
-    await loaded?.writer.close()
+  async function readIndex(signal: AbortSignal | undefined): Promise<BlobIndex> {
     const index = new BlobIndex()
     await forEachOf(await files.list<string>('index', signal), READS_AT_ONCE, async ({ id }) => {
       throwIfCancelled(signal)
       index.addTable(await crew.readIndex(id, await guarded.get(keyOf('index', id), { signal })))
     })
+    return index
+  }
+
+  async function load(signal: AbortSignal | undefined): Promise<void> {
+    await loaded?.writer.close()
+    let index: BlobIndex | undefined
+    for (let attempt = 1; index === undefined; attempt += 1) {
+      try {
+        index = await readIndex(signal)
+      } catch (error) {
+        // Somebody who prunes replaces index files; those that took the place of a vanished one are listed now.
+        if (failureCode(error) !== 'storage.not_found' || attempt === INDEX_ATTEMPTS_MAX) throw error
+      }
+    }
     loaded = { index, writer: createPackWriter(guarded, sealer, (memory, bytes) => crew.name(memory, bytes), files, index, now) }
   }
 
@@ -286,6 +300,7 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
     },
 
     async [Symbol.asyncDispose]() {
+      await loading?.catch(() => undefined)
       await loaded?.writer.close()
       if (underWay > 0) {
         await new Promise<void>((resolve) => {

@@ -146,6 +146,28 @@ test('a damaged snapshot file is named, and hides no other when asked so', async
   assert.deepEqual([listed.map(({ id }) => id), damaged], [[good], [bad]])
 })
 
+test('index files that are replaced while they are read are read anew', async () => {
+  const below = await newStorage()
+  {
+    await using writer = await openIndexed(below)
+    await saveOne(writer, 'one')
+  }
+  const [oldKey] = await keysOf(below, 'index/')
+  assert(oldKey !== undefined)
+  await using editor = await openIndexed(below)
+  const packs = [...editor.indexedPacks()]
+  let replaced: Promise<void> | undefined
+  const storage = withFaults(below, ({ operation, key }) => {
+    if (operation !== 'get' || key !== oldKey) return undefined
+    replaced ??= editor.storedFiles.saveIndexFile(packs).then(() => below.delete(oldKey))
+    return { kind: 'fail', code: 'storage.not_found' }
+  })
+  await using repository = await openRepository(storage, { password })
+  await repository.loadIndex()
+  await replaced
+  assert.equal((await repository.stats()).packCount, 1)
+})
+
 test('no snapshot is written once the lock is lost', async () => {
   const storage = await newStorage()
   await using repository = await openIndexed(storage)
