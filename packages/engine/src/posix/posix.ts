@@ -12,6 +12,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { getSystemErrorMessage, getSystemErrorName } from 'node:util'
+import { loadForeignFunctions } from '../foreign-functions.ts'
 
 const AT_FDCWD = -100
 const AT_SYMLINK_NOFOLLOW = 0x100
@@ -41,25 +42,11 @@ export const S_IFIFO = 0o010000
 // glibc before 2.33 has mknodat only as an inline function, so it is called by its number.
 const MKNODAT_NUMBERS: Readonly<Record<string, bigint>> = { x64: 259n, arm64: 33n }
 
-/**
- * Node warns once per thread that its foreign function interface is experimental. The exact runtime
- * is pinned by the project, so that warning tells a user nothing; it alone is dropped, and only
- * while the module loads.
- */
-function loadForeignFunctions(): typeof import('node:ffi') {
-  const emitWarning = process.emitWarning
-  process.emitWarning = (warning: string | Error, ...rest: unknown[]): void => {
-    if (rest[0] === 'ExperimentalWarning' && String(warning).startsWith('FFI ')) return
-    Reflect.apply(emitWarning, process, [warning, ...rest])
-  }
-  try {
-    return process.getBuiltinModule('node:ffi')
-  } finally {
-    process.emitWarning = emitWarning
-  }
+function refuseToLoad(): never {
+  throw new Error('This runtime has no foreign function interface, or may not use it.')
 }
 
-const ffi = loadForeignFunctions()
+const ffi = loadForeignFunctions() ?? refuseToLoad()
 
 const libc = ffi.dlopen(null, {
   __errno_location: { return: 'pointer', arguments: [] },
