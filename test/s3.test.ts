@@ -3,6 +3,7 @@
  * and stock restic beside us in the same bucket.
  */
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import * as fs from 'node:fs'
 import { join } from 'node:path'
@@ -231,6 +232,26 @@ function testOnServer(place: S3StorageOptions): void {
     for (const key of ['a', 'b', 'c']) await opened.once.put(key, [bytes(key)])
     await assert.rejects(opened.once.put('c', [bytes('d')]), failure('storage.exists'))
     assert.deepEqual(opened.proxy.requests.map((request) => request.replace(/\/.*\//, '')), ['HEAD a', 'PUT a', 'PUT a', 'PUT b', 'PUT c', 'PUT c'])
+  })
+
+  test('s3: over TLS a server is spoken to only when its certificate is trusted', async (t) => {
+    const directory = scratchDirectory(t)
+    const [key, cert] = [join(directory, 'key'), join(directory, 'cert')]
+    const made = spawnSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=test',
+      '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', cert], { encoding: 'utf8' })
+    assert.equal(made.status, 0, made.stderr)
+    const tls = { key: fs.readFileSync(key, 'utf8'), cert: fs.readFileSync(cert, 'utf8') }
+    const hashes = new Set<unknown>()
+    const noteHash = ({ headers }: ProxiedRequest) => void hashes.add(headers['x-amz-content-sha256'])
+    await using proxy = await startFaultyProxy(place.endpoint, noteHash, tls)
+    const there = { ...newPlace(), endpoint: proxy.endpoint }
+    const trusting = s3Storage({ ...there, certificates: tls.cert })
+    await trusting.put('data/x', [bytes('12'), bytes('3')])
+    assert.deepEqual(await trusting.get('data/x'), bytes('123'))
+    assert(hashes.has('UNSIGNED-PAYLOAD'))
+    const seen = proxy.requests.length
+    await assert.rejects(s3Storage(there).get('data/x'), failure('storage.unavailable'))
+    assert.equal(proxy.requests.length, seen)
   })
 
   for (const binary of resticBinaries()) {

@@ -1,6 +1,7 @@
 /** An HTTP proxy on the loopback interface that passes everything on to one server, except what it is told to spoil. */
 import { once } from 'node:events'
 import * as http from 'node:http'
+import * as https from 'node:https'
 import type { AddressInfo } from 'node:net'
 
 export interface ProxiedRequest {
@@ -29,12 +30,15 @@ export interface FaultyProxy extends AsyncDisposable {
   readonly requests: readonly string[]
 }
 
-/** Starts the proxy; `decide` names the fault of each request, if any. */
-export async function startFaultyProxy(endpoint: string, decide: (request: ProxiedRequest) => ProxyFault | undefined): Promise<FaultyProxy> {
+/** Starts the proxy; `decide` names the fault of each request, if any. With a key and its certificate it speaks TLS. */
+export async function startFaultyProxy(
+  endpoint: string, decide: (request: ProxiedRequest) => ProxyFault | undefined, tls?: { readonly key: string, readonly cert: string },
+): Promise<FaultyProxy> {
   const requests: string[] = []
-  const server = http.createServer((incoming, outgoing) => {
+  const listener: http.RequestListener = (incoming, outgoing) => {
     void answer(incoming, outgoing).catch(() => outgoing.destroy())
-  })
+  }
+  const server = tls === undefined ? http.createServer(listener) : https.createServer(tls, listener)
 
   async function answer(incoming: http.IncomingMessage, outgoing: http.ServerResponse): Promise<void> {
     const { method = '', url: target = '', headers } = incoming
@@ -81,7 +85,7 @@ export async function startFaultyProxy(endpoint: string, decide: (request: Proxi
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   return {
-    endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    endpoint: `http${tls === undefined ? '' : 's'}://127.0.0.1:${(server.address() as AddressInfo).port}`,
     requests,
     async [Symbol.asyncDispose]() {
       const closed = once(server, 'close')

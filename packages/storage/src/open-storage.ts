@@ -24,6 +24,8 @@ export interface OpenStorageOptions {
   readonly endpoint?: string | undefined
   readonly pathStyle?: boolean | undefined
   readonly connectionsMax?: number | undefined
+  /** Certificates of the authorities to trust instead of the usual ones, as PEM. */
+  readonly certificates?: string | undefined
   readonly retry?: RetryOptions | undefined
 }
 

@@ -22,8 +22,10 @@ export interface S3ClientOptions extends S3Credentials {
   /** Whether the bucket is the first part of the path; otherwise it is the first part of the host. */
   readonly pathStyle: boolean
   readonly connectionsMax: number
-  /** How long a connection may stay silent, in milliseconds. */
+  /** How long a connection may stay silent, in milliseconds, also while it is being made. */
   readonly idleMsMax: number
+  /** Authorities to trust instead of the usual ones, as PEM. */
+  readonly certificates: string | undefined
   /** Milliseconds since 1970. Servers refuse requests whose time is more than 15 minutes off. */
   readonly now: () => number
 }
@@ -118,7 +120,8 @@ export function s3Client(options: S3ClientOptions): S3Client {
   const endpoint = new URL(options.endpoint)
   const isSecure = endpoint.protocol === 'https:'
   const agentOptions = { keepAlive: true, maxSockets: options.connectionsMax, maxFreeSockets: options.connectionsMax }
-  const agent = isSecure ? new https.Agent(agentOptions) : new http.Agent(agentOptions)
+  const trusted = options.certificates === undefined ? {} : { ca: options.certificates }
+  const agent = isSecure ? new https.Agent({ ...agentOptions, ...trusted }) : new http.Agent(agentOptions)
   const start = isSecure ? https.request : http.request
   const host = options.pathStyle ? endpoint.host : `${options.bucket}.${endpoint.host}`
   const hostname = (options.pathStyle ? endpoint.hostname : `${options.bucket}.${endpoint.hostname}`).replace(/^\[(.*)\]$/, '$1')
@@ -147,9 +150,9 @@ export function s3Client(options: S3ClientOptions): S3Client {
     return new Promise((resolve, reject) => {
       const outgoing = start({
         agent, hostname, port: endpoint.port, method, path: pathOf(key) + search,
-        headers: { ...headers, 'accept-encoding': 'identity' }, ...(signal === undefined ? {} : { signal }),
+        headers: { ...headers, 'accept-encoding': 'identity' }, timeout: options.idleMsMax, ...(signal === undefined ? {} : { signal }),
       })
-      outgoing.setTimeout(options.idleMsMax, () => {
+      outgoing.on('timeout', () => {
         outgoing.destroy(Object.assign(new Error('the connection was silent for too long'), { code: 'ETIMEDOUT' }))
       })
       outgoing.once('response', resolve)

@@ -8,8 +8,9 @@
  * processes may both win there; files named by their content do not mind, and locks have random names.
  * The same holds for files so large that they go up in parts.
  *
- * Nothing is believed: each body goes with its MD5, which the server checks, and the server's ETag
- * is compared afterwards. Where the ETag is no MD5 (encrypted buckets), the size is asked for.
+ * Nothing is believed of a put: each body goes with its MD5, which the server checks, and the server's
+ * ETag is compared afterwards. Where the ETag is no MD5 (encrypted buckets), the size is asked for. Of what
+ * is read only the lengths are checked here; whoever knows the format checks the bytes.
  */
 import assert from 'node:assert/strict'
 import type { IncomingHttpHeaders } from 'node:http'
@@ -32,6 +33,8 @@ export interface S3StorageOptions extends S3Credentials {
   readonly connectionsMax?: number | undefined
   /** How long a connection may stay silent before the call fails, in milliseconds. */
   readonly idleMsMax?: number | undefined
+  /** Certificates of the authorities to trust instead of the usual ones, as PEM: for servers with certificates of one's own making. */
+  readonly certificates?: string | undefined
   /** Files of this size and larger go up in parts. */
   readonly multipartBytesMin?: number | undefined
   /** Servers want at least 5 MiB, and at most 10,000 parts. */
@@ -103,6 +106,7 @@ function clientOf(options: S3StorageOptions): S3Client {
     sessionToken: options.sessionToken,
     connectionsMax: options.connectionsMax ?? CONNECTIONS_MAX,
     idleMsMax: options.idleMsMax ?? IDLE_MS_MAX,
+    certificates: options.certificates,
     now: options.now ?? Date.now,
   })
 }
