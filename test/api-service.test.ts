@@ -29,6 +29,7 @@ test('what lies in the data directory is for its owner alone', () => withDataDir
   assert.equal(await modeOf('.'), 0o700)
   assert.equal(await modeOf('bootstrap.json'), 0o600)
   assert.equal(await modeOf('master.key'), 0o600)
+  assert.equal(await modeOf('server.lock'), 0o600)
   assert.equal(await modeOf('catalogue.db'), 0o600)
   assert.equal(await modeOf('catalogue.db-wal'), 0o600)
   assert.equal((await readFile(join(dataDir, 'master.key'))).length, 32)

@@ -2,7 +2,7 @@
  * The directory that holds everything of one server: who owns it, and the key that opens its secrets.
  */
 import { randomBytes } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { closeSync, existsSync, openSync } from 'node:fs'
 import { chmod, mkdir, open, readFile, rename, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -61,6 +61,8 @@ function takeDirectory(dataDir: string): () => void {
   const path = join(dataDir, 'server.lock')
   let file: DatabaseSync | undefined
   try {
+    // Whoever can read the file can lock it too, and keep the server from starting.
+    closeSync(openSync(path, 'a', 0o600))
     file = new DatabaseSync(path, { timeout: 0 })
     file.exec('pragma journal_mode = memory')
     file.exec('begin exclusive')
