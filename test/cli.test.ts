@@ -238,8 +238,10 @@ test('a stopped server ends with 0, and its data directory opens again', async (
   }
 })
 
-test('npm start stops in an orderly way when npm is asked to', async () => {
-  const environment = { PATH: path, HOME: work, OPENCBR_DATA: join(work, 'npm'), OPENCBR_LISTEN: '127.0.0.1:0' }
+test('npm start tells of an allowed path that is not there, and stops in an orderly way when npm is asked to', async () => {
+  const environment = {
+    PATH: path, HOME: work, OPENCBR_DATA: join(work, 'npm'), OPENCBR_LISTEN: '127.0.0.1:0', OPENCBR_ALLOW_PATH: `${work}:${join(work, 'later')}`,
+  }
   const npm = spawn('npm', ['start'], { cwd: root, env: environment, stdio: ['ignore', 'ignore', 'pipe'], detached: true })
   try {
     const { stderr } = npm
@@ -254,6 +256,8 @@ test('npm start stops in an orderly way when npm is asked to', async () => {
     await serves.promise
     npm.kill('SIGTERM')
     assert.deepEqual(await once(npm, 'exit'), [0, null])
+    assert.match(said, /^The allowed path \S+\/later does not exist/m)
+    assert.equal(said.match(/allowed path/g)?.length, 1)
     assert.match(said, /OpenCBR stops \(SIGTERM\)/)
   } finally {
     if (npm.pid !== undefined) killGroup(npm.pid)

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import type { ServerConfig } from './config.ts'
 import { bootstrapPath } from './identity/index.ts'
 import { openService } from './service.ts'
@@ -16,6 +17,10 @@ export async function serve(config: ServerConfig): Promise<void> {
   try {
     await using service = await openService(config)
     const { url } = await service.listen()
+    // It may be a disk that is mounted later, or a slip of the pen; calls cannot say which, so the operator is told.
+    for (const path of config.allowPaths.filter((each) => !existsSync(each))) {
+      process.stderr.write(`The allowed path ${path} does not exist: until it does, nothing in it can be backed up or restored.\n`)
+    }
     process.stderr.write(`OpenCBR serves on ${url}; how to log in stands in ${bootstrapPath(config)}\n`)
     const signal = await stop.promise
     process.stderr.write(`OpenCBR stops (${signal}) …\n`)
