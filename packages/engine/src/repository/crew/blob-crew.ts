@@ -24,9 +24,9 @@ import { workerPool } from './worker-pool.ts'
 const SLAB_BYTES_PER_CORE = 16 * 1024 * 1024
 /** Blobs up to this size lie together in slabs of this size. */
 const SMALL_BYTES_MAX = 128 * 1024
-const SHARED_SLAB_BYTES = 512 * 1024
+const SHARED_SLAB_BYTES = 1024 * 1024
 /** A message is sent once it has this much work. */
-const MESSAGE_WEIGHT_MAX = 512 * 1024
+const MESSAGE_WEIGHT_MAX = 1024 * 1024
 /** What a blob costs beside its bytes, expressed in bytes. */
 const BLOB_WEIGHT = 4096
 
