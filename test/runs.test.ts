@@ -181,6 +181,35 @@ test('resources that are busy are skipped, a second restore of a target is refus
   await steps.checkpointEnd(meanwhile.id)
 })
 
+test('a disk image is not restored inside a tree that is being read or restored, nor a tree over an image that is', async () => {
+  await using first = await startBackupService()
+  const { root, dataDir } = first
+  const disks = await Promise.all(['read', 'written', 'own'].map(async (folder) => {
+    await fs.mkdir(join(root, folder))
+    await fs.writeFile(join(root, folder, 'disk.img'), Buffer.alloc(1024 * 1024, folder))
+    return first.steps.declare(join(root, folder, 'disk.img'), 'OS::Cinder::Volume')
+  }))
+  const tree = await first.steps.declare(join(root, 'read'))
+  const treeVault = await first.steps.createVault('turbo', [tree], 'trees')
+  const [treeBackup] = await first.steps.backUp(treeVault)
+  const diskBackups = await first.steps.backUp(await first.steps.createVault('disk', disks, 'disks'))
+  const pathOf = (resource: string | undefined) => `/v3/{project_id}/backups/${diskBackups.find((each) => each.resource_id === resource)?.id}/restore`
+  await first.service[Symbol.asyncDispose]()
+
+  // Without an agent what is started waits, for as long as it takes to look.
+  await using world = await startBackupService({ root, dataDir }, { agent: 'none' })
+  const { steps } = world
+  const [read, written, own] = disks
+  await steps.send('POST', pathOf(own), { restore: {} }, 202)
+  const treePath = `/v3/{project_id}/backups/${treeBackup?.id}/restore`
+  await refused(world, 'POST', treePath, { restore: { details: { destination_path: join(root, 'own') } } }, 400, '2010')
+  await steps.send('POST', treePath, { restore: { details: { destination_path: join(root, 'written') } } }, 202)
+  await refused(world, 'POST', pathOf(written), { restore: {} }, 400, '2010')
+  const other = await steps.createVault('turbo', [await steps.declare(root)], 'everything')
+  await steps.startCheckpoint(other)
+  await refused(world, 'POST', pathOf(read), { restore: {} }, 400, '2011', /which is being backed up/)
+})
+
 test('a resource that no agent offers, one that vanished, and one outside the roots fail clearly, and the others do not', async () => {
   await using first = await startBackupService()
   const { root } = first

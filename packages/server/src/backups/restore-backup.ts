@@ -80,8 +80,11 @@ async function start(
   }
   const target = payload.target === 'disk' ? await getTargetDisk(tx, backup, payload.resourceId) : undefined
   await assertNotBusy(tx, projectId, [backup.resource_id, payload.resourceId])
-  await assertNoOtherRestore(tx, projectId, payload)
-  if (payload.target === 'directory') await assertNotBeingRead(tx, projectId, payload.destinationPath)
+  const place = payload.target === 'directory' ? payload.destinationPath : target?.path
+  if (place !== undefined) {
+    await assertNoOtherRestore(tx, projectId, payload, place)
+    await assertNotBeingRead(tx, projectId, payload, place)
+  }
 
   await changeBackup(tx, projectId, backupId, { status: 'waiting_restore', updated_at: now })
   for (const { vault_id } of await listHolders(tx, projectId, [payload.resourceId])) {
@@ -131,29 +134,29 @@ async function assertNotBusy(tx: Transaction, projectId: ProjectId, resourceIds:
 }
 
 /** Two restores into one another would leave a mixture of both. */
-async function assertNoOtherRestore(tx: Transaction, projectId: ProjectId, payload: RestorePayload): Promise<void> {
+async function assertNoOtherRestore(tx: Transaction, projectId: ProjectId, payload: RestorePayload, place: string): Promise<void> {
   for (const job of await listLiveJobs(tx, projectId)) {
     if (job.kind !== 'restore') continue
     const other = parseJobPayload(job, 'restore')
-    if (payload.target === 'disk' && other.target === 'disk' && payload.resourceId === other.resourceId) {
-      throw new Failure('restore.already_running', { target: payload.resourceId })
-    }
-    if (payload.target === 'directory' && other.target === 'directory' && overlap(payload.destinationPath, other.destinationPath)) {
-      throw new Failure('restore.already_running', { target: payload.destinationPath })
+    const otherPlace = other.target === 'directory' ? other.destinationPath : (await findResource(tx, projectId, other.resourceId))?.path
+    if (otherPlace !== undefined && overlap(place, otherPlace)) {
+      throw new Failure('restore.already_running', { target: payload.target === 'disk' ? payload.resourceId : place })
     }
   }
 }
 
 /** A backup that runs over a destination would hold half of what is being restored. */
-async function assertNotBeingRead(tx: Transaction, projectId: ProjectId, destination: string): Promise<void> {
+async function assertNotBeingRead(tx: Transaction, projectId: ProjectId, payload: RestorePayload, place: string): Promise<void> {
   const read = await tx.selectFrom('vault_resources as member')
     .innerJoin('resources as resource', (join) => join
       .onRef('resource.id', '=', 'member.resource_id').onRef('resource.project_id', '=', 'member.project_id'))
     .select(['resource.id', 'resource.path'])
     .where('member.project_id', '=', projectId).where('member.protect_status', '=', 'protecting')
     .execute()
-  const met = read.find(({ path }) => overlap(path, destination))
-  if (met !== undefined) throw new Failure('restore.source_busy', { resourceId: met.id })
+  const met = read.find(({ path }) => overlap(path, place))
+  if (met === undefined) return
+  if (payload.target === 'directory') throw new Failure('restore.source_busy', { resourceId: met.id })
+  throw new Failure('restore.disk_busy', { resourceId: payload.resourceId, reason: `it lies in the resource ${met.id}, which is being backed up` })
 }
 
 function overlap(one: string, other: string): boolean {
