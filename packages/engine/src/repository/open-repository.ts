@@ -135,11 +135,11 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
     }
   }
 
-  async function openBlob(type: BlobType, id: BlobId, location: BlobLocation, stored: Uint8Array): Promise<Uint8Array> {
+  async function takePlaintext(type: BlobType, id: BlobId, location: BlobLocation, open: () => Promise<OpenedBlob>): Promise<Uint8Array> {
     underWay += 1
     let opened: OpenedBlob
     try {
-      opened = await crew.open(id, location, stored)
+      opened = await open()
     } finally {
       leave()
     }
@@ -149,9 +149,10 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
     return opened.plaintext
   }
 
-  async function readPack(packId: PackId, offset: number, length: number): Promise<Uint8Array> {
+  async function readPack(packId: PackId, offset: number, length: number, memory?: Uint8Array): Promise<Uint8Array> {
     try {
-      return await guarded.get(keyOf('data', packId), { range: { offset, length } })
+      const allocate = memory === undefined ? undefined : () => memory
+      return await guarded.get(keyOf('data', packId), { range: { offset, length }, allocate })
     } catch (error) {
       const code = failureCode(error)
       if (code === 'storage.not_found') throw new Failure('blob.missing', { packId }, { cause: error })
@@ -236,16 +237,18 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
 
     flush: () => getLoaded().writer.flush(),
 
-    readPack,
+    readPack: (packId, offset, length) => readPack(packId, offset, length),
 
     async loadBlob(type, id) {
       const location = getLoaded().index.find(type, id)
       if (location === undefined) throw new Failure('blob.missing', { blobId: id, type })
-      const stored = await readPack(location.packId, location.offset, location.length)
-      return repository.openBlob(type, id, location, stored)
+      const { packId, offset, length } = location
+      return takePlaintext(type, id, location, () =>
+        crew.readAndOpen(id, location, length, async (memory) => void (await readPack(packId, offset, length, memory))),
+      )
     },
 
-    openBlob,
+    openBlob: (type, id, location, stored) => takePlaintext(type, id, location, () => crew.open(id, location, stored)),
 
     async listSnapshots(filter = {}) {
       const { tags = [], hostname, paths, onDamaged, signal } = filter

@@ -20,8 +20,10 @@ import { SlabPool } from './slab-pool.ts'
 import type { Slab } from './slab-pool.ts'
 import { workerPool } from './worker-pool.ts'
 
-/** What lies in slabs at once: enough for every worker to have work waiting. */
+/** What lies in slabs at once: enough for every worker to have work waiting, and for the longest chunks. */
 const SLAB_BYTES_PER_CORE = 16 * 1024 * 1024
+const SLAB_BYTES_MIN = 2 * SLAB_BYTES_PER_CORE
+const SLAB_BYTES_MAX = 8 * SLAB_BYTES_PER_CORE
 /** Blobs up to this size lie together in slabs of this size. */
 const SMALL_BYTES_MAX = 128 * 1024
 const SHARED_SLAB_BYTES = 1024 * 1024
@@ -71,7 +73,9 @@ export class BlobCrew {
   readonly #key: SealingKey
   readonly #rules: SealingRules
   readonly #sealer: Sealer
-  readonly #slabs = new SlabPool(SLAB_BYTES_PER_CORE * Math.max(2, os.availableParallelism()))
+  readonly #slabs = new SlabPool(
+    Math.min(SLAB_BYTES_MAX, Math.max(SLAB_BYTES_MIN, SLAB_BYTES_PER_CORE * os.availableParallelism())),
+  )
   readonly #hashes: Gatherer<SlotPlace, true>
   readonly #seals: Gatherer<SealOrder, true>
   readonly #opens: Gatherer<OpenOrder, OpenedBlob>
@@ -130,18 +134,27 @@ export class BlobCrew {
   }
 
   /** Opens a stored blob; the plaintext is new memory. */
-  async open(id: BlobId, form: StoredForm, stored: Uint8Array): Promise<OpenedBlob> {
+  open(id: BlobId, form: StoredForm, stored: Uint8Array): Promise<OpenedBlob> {
+    return this.readAndOpen(id, form, stored.length, async (memory) => memory.set(stored))
+  }
+
+  /** Opens a stored blob that is read to where the crew works on it; the plaintext is new memory. */
+  async readAndOpen(id: BlobId, form: StoredForm, storedLength: number, read: (memory: Uint8Array) => Promise<void>): Promise<OpenedBlob> {
     const idBytes = Buffer.from(id, 'hex')
-    if (this.#staysInPlace(form.plainLength)) return openStored(this.#sealer, idBytes, form, stored)
-    const bytes = await this.#holdInSlab(stored.length, stored.length)
+    if (this.#staysInPlace(form.plainLength)) {
+      const stored = new Uint8Array(storedLength)
+      await read(stored)
+      return openStored(this.#sealer, idBytes, form, stored)
+    }
+    const bytes = await this.#holdInSlab(storedLength, storedLength)
     try {
-      bytes.slot.set(stored)
+      await read(bytes.slot)
       return await this.#opens.add(
         {
           memory: bytes.place.memory,
           offset: bytes.place.offset,
           id: idBytes,
-          storedLength: stored.length,
+          storedLength,
           plainLength: form.plainLength,
           compressed: form.compressed,
         },

@@ -1,5 +1,5 @@
 /**
- * The worker threads of the process, at most one for each core, shared by all opened repositories.
+ * The worker threads of the process, one for each core up to eight, shared by all opened repositories.
  * They start one by one when there is more to do than the running ones have taken up, keep the
  * process alive only while they work, and end with the last repository.
  */
@@ -9,6 +9,9 @@ import type { SealingKey } from '../../crypto/envelope.ts'
 import { Failure } from '../../failure.ts'
 import type { SealingRules } from './blob-work.ts'
 import type { Answers, Order, Reply, Work } from './protocol.ts'
+
+/** Reading the source and storing packs cannot feed more, and each takes memory. */
+const WORKERS_MAX = 8
 
 interface Waiting {
   readonly weight: number
@@ -33,7 +36,7 @@ function tell(worker: Worker, order: Order): void {
 }
 
 class WorkerPool {
-  readonly #workersMax = os.availableParallelism()
+  readonly #workersMax = Math.min(WORKERS_MAX, os.availableParallelism())
   readonly #workers = new Set<RunningWorker>()
   readonly #keys = new Map<number, Key>()
   #nextKeyId = 1
