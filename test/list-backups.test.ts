@@ -232,7 +232,7 @@ function drawQuery(draw: Draw): Query {
     () => [['marker', draw(10) === 0 ? 'b0000000-0000-4000-8000-000000000000' : String((draw(2) === 0 ? other : row)['id'])]],
     () => [['member_status', pick(['pending', 'accepted', 'rejected'])]],
     () => [['name', draw(10) === 0 ? 'nobody-has-this-name' : from('name')]],
-    () => [['offset', pick(['0', '1', '3', '100', '4990', '100000'])]],
+    () => [['offset', pick(['0', '1', '3', '100', '1000', '2600', '4400', '4990', '100000'])]],
     () => [['own_type', pick(['all_granted', 'private', 'shared'])]],
     () => [['parent_id', from(row['parent_id'] === null ? 'id' : 'parent_id')]],
     () => [['resource_az', from('resource_az')]],

@@ -13,15 +13,13 @@ const COUNTS_KEPT_MAX = 1000
  *
  * A remembered count is used only while the project's revision is the one that was read before
  * counting: it is always exact. A change that comes between reading the revision and counting leaves a
- * newer count under an older revision, which is never used. Only counts that follow from the
- * project's own backups alone are remembered: not those of received shares, nor by the state of shares or
- * by the use of vaults.
+ * newer count under an older revision, which is never used. Received shares are counted every time.
  */
 export function openBackupCounter(): CountBackups {
   const known = new Map<string, { readonly revision: number, readonly count: number }>()
 
   async function countOwn(db: Reader, projectId: ProjectId, filter: BackupFilter): Promise<number> {
-    if (filter.memberStatus !== undefined || filter.usedPercentMin !== undefined) return countOwnBackups(db, projectId, filter)
+    if (!followsFromRevision(filter)) return countOwnBackups(db, projectId, filter)
     const revision = await findBackupRevision(db, projectId)
     const key = JSON.stringify([projectId, { ...filter, ownership: 'own' }])
     const remembered = known.get(key)
@@ -39,4 +37,9 @@ export function openBackupCounter(): CountBackups {
     const received = filter.ownership === 'own' ? 0 : await countReceivedBackups(db, projectId, filter)
     return own + received
   }
+}
+
+/** Whether which own backups match follows from the backups alone, and not from the state of shares or the use of vaults. */
+export function followsFromRevision(filter: BackupFilter): boolean {
+  return filter.memberStatus === undefined && filter.usedPercentMin === undefined
 }

@@ -28,6 +28,10 @@ export function parseOrder(text: string | undefined): SortTerm[] {
   return makeTotal(terms)
 }
 
+export function reverseOrder(order: readonly SortTerm[]): SortTerm[] {
+  return order.map(({ key, direction }) => ({ key, direction: direction === 'asc' ? 'desc' : 'asc' }))
+}
+
 function makeTotal(terms: readonly SortTerm[]): SortTerm[] {
   const id = terms.findIndex((term) => term.key === 'id')
   // Ids are unique: what comes after them decides nothing.

@@ -4,14 +4,16 @@ import type { Row } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
 import { Failure } from '../failures.ts'
 import type { BackupId, CheckpointId, ProjectId, ResourceId, VaultId } from '../ids.ts'
-import type { CountBackups } from './backup-counter.ts'
+import { followsFromRevision, type CountBackups } from './backup-counter.ts'
 import {
-  findVisibleBackup, listVisibleBackups, placeInOrder, type BackupFilter, type Ownership, type PageStart, type VisibleBackup,
+  findBackupRevision, findVisibleBackup, listVisibleBackups, placeInOrder, type BackupFilter, type Ownership, type PageStart, type VisibleBackup,
 } from './backup-list-store.ts'
-import { parseOrder, type SortTerm } from './backup-order.ts'
+import { parseOrder, reverseOrder, type SortTerm } from './backup-order.ts'
 import { listReplicationRecords } from './backup-store.ts'
 
 const LIMIT_MAX = 1000
+/** Nearer offsets are skipped in no time. */
+const OFFSET_FAR = 1000
 const ALL_ENTERPRISE_PROJECTS = 'all_granted_eps'
 
 const OWNERSHIP: Readonly<Record<NonNullable<ListBackupsQuery['own_type']>, Ownership>> = {
@@ -41,12 +43,43 @@ export async function listBackups(
   const limit = Math.min(query.limit ?? LIMIT_MAX, LIMIT_MAX)
   const offset = query.marker === undefined ? query.offset ?? 0 : 0
   const start = query.marker === undefined ? { offset } : await findMarker(db, projectId, filter, order, query.marker as BackupId)
-  const backups = start === undefined ? [] : await listVisibleBackups(db, projectId, filter, order, start, limit)
-  // A page that is not full is the last one, and tells how many there are.
-  const isLast = start !== undefined && 'offset' in start && backups.length < limit && (backups.length > 0 || offset === 0)
-  const count = isLast ? offset + backups.length : await countBackups(db, projectId, filter)
+  const { backups, count } = await listFromEnd(db, countBackups, projectId, filter, order, offset, limit)
+    ?? await listFromFront(db, countBackups, projectId, filter, order, start, limit)
   const replicationRecords = query.show_replication === true ? await listReplicationRecords(db, projectId, backups.map(({ id }) => id)) : []
   return { backups, replicationRecords, count, limit, offset }
+}
+
+type Part = Pick<BackupPage, 'backups' | 'count'>
+
+async function listFromFront(
+  db: Deps['db'], countBackups: CountBackups, projectId: ProjectId, filter: BackupFilter, order: readonly SortTerm[],
+  start: PageStart | undefined, limit: number,
+): Promise<Part> {
+  const backups = start === undefined ? [] : await listVisibleBackups(db, projectId, filter, order, start, limit)
+  // A page that is not full is the last one, and tells how many there are.
+  if (start !== undefined && 'offset' in start && backups.length < limit && (backups.length > 0 || start.offset === 0)) {
+    return { backups, count: start.offset + backups.length }
+  }
+  return { backups, count: await countBackups(db, projectId, filter) }
+}
+
+/**
+ * Reads a page that is nearer to the end of a long list from there, in the opposite order: the database
+ * has to step over every row that an offset skips. Undefined when the page is nearer to the front, when
+ * what is listed does not follow from the project's own backups alone, or when one of them changed
+ * between counting and reading, so that the two do not fit together.
+ */
+async function listFromEnd(
+  db: Deps['db'], countBackups: CountBackups, projectId: ProjectId, filter: BackupFilter, order: readonly SortTerm[],
+  offset: number, limit: number,
+): Promise<Part | undefined> {
+  if (offset < OFFSET_FAR || filter.ownership !== 'own' || !followsFromRevision(filter)) return undefined
+  const revision = await findBackupRevision(db, projectId)
+  const count = await countBackups(db, projectId, filter)
+  if (offset < count / 2) return undefined
+  const size = Math.max(0, Math.min(limit, count - offset))
+  const backwards = await listVisibleBackups(db, projectId, filter, reverseOrder(order), { offset: Math.max(0, count - offset - size) }, size)
+  return await findBackupRevision(db, projectId) === revision ? { backups: backwards.toReversed(), count } : undefined
 }
 
 async function findMarker(
