@@ -31,7 +31,9 @@ if ('root' in brought) {
   // Stock restic, and openStorage beside it, read their keys from here.
   process.env['AWS_ACCESS_KEY_ID'] = server.accessKey
   process.env['AWS_SECRET_ACCESS_KEY'] = server.secretKey
-  testOnServer({ endpoint: server.endpoint, accessKey: server.accessKey, secretKey: server.secretKey, bucket: BUCKET })
+  const place = { endpoint: server.endpoint, accessKey: server.accessKey, secretKey: server.secretKey, bucket: BUCKET }
+  await createS3Bucket(place)
+  testOnServer(place)
 } else {
   test('storage on a real S3 server', { skip: brought.unavailable }, () => {})
 }
@@ -77,8 +79,10 @@ function testOnServer(place: S3StorageOptions): void {
   }
 
   test('a bucket is made, and made again without harm', async () => {
-    await createS3Bucket(place)
-    await createS3Bucket(place)
+    const there = { ...place, bucket: 'another' }
+    await createS3Bucket(there)
+    await createS3Bucket(there)
+    assert.deepEqual(await keysOf(s3Storage(there), ''), [])
   })
 
   testStorage('s3', async () => ({ storage: s3Storage(newPlace()), async [Symbol.asyncDispose]() {} }))

@@ -76,7 +76,8 @@ export async function startFaultyProxy(
       return
     }
     if (fault?.kind === 'cut-answer') {
-      outgoing.writeHead(reply.statusCode ?? 0, { ...reply.headers, 'content-length': String(half.length) }).end(half)
+      const { 'transfer-encoding': _whole, ...headersOfHalf } = reply.headers
+      outgoing.writeHead(reply.statusCode ?? 0, { ...headersOfHalf, 'content-length': String(half.length) }).end(half)
       return
     }
     outgoing.writeHead(reply.statusCode ?? 0, reply.headers).end(replied)
