@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import {
   Failure, openRepository, type FailureCode, type Repository, type RepositoryLock, type SnapshotId, type StoredSnapshot,
 } from '@opencbr/engine'
-import { localStorage, StorageFailure, type Storage } from '@opencbr/storage'
+import { openStorage, StorageFailure, storageOptionsFromEnvironment, type Storage } from '@opencbr/storage'
 import { RepositoryCommandFailure, type RepositoryEnding } from './repository-endings.ts'
 
 /** Options of every repository command. */
@@ -26,15 +26,13 @@ const endings: Partial<Record<FailureCode, RepositoryEnding>> = {
   'repository.not_found': 'noRepository',
   'repository.locked': 'locked',
   'repository.wrong_password': 'wrongPassword',
+  'storage.wrong_place': 'noRepository',
   cancelled: 'interrupted',
 }
 
-/** Where a repository lies, as the command line says it. */
+/** Where a repository lies, as the command line says it: a path, or a bucket, whose keys are in the environment. */
 export function openPlace(location: string): Storage {
-  if (/^[a-z][a-z0-9+.-]*:/i.test(location)) {
-    throw new RepositoryCommandFailure('usage', `Repositories at ${location.slice(0, location.indexOf(':'))}: cannot be reached; give a path.`)
-  }
-  return localStorage(resolve(location))
+  return openStorage(location, storageOptionsFromEnvironment(process.env))
 }
 
 /**
@@ -120,7 +118,7 @@ export async function interruptible<Result>(work: (signal: AbortSignal) => Promi
 function asCommandFailure(error: unknown, signal: AbortSignal): unknown {
   if (error instanceof Failure || error instanceof StorageFailure) {
     const code = error.code
-    const ending = signal.aborted ? 'interrupted' : (error instanceof Failure ? endings[error.code] : undefined) ?? 'failure'
+    const ending = signal.aborted ? 'interrupted' : endings[error.code] ?? 'failure'
     const facts = Object.entries(error.facts).map(([name, value]) => `${name}: ${value}`).join(', ')
     const message = ending === 'interrupted' ? 'It was interrupted.' : `${error.message}${facts === '' ? '' : ` (${facts})`}`
     return new RepositoryCommandFailure(ending, message, { cause: error, answer: { error: { code, message: error.message, ...error.facts } } })

@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import os from 'node:os'
 import { resolve } from 'node:path'
 import {
@@ -18,6 +18,9 @@ interface BackupFlags extends AccessFlags {
   readonly time?: string
   readonly parent?: string
   readonly force?: boolean
+  readonly exclude?: readonly string[]
+  readonly excludeFile?: readonly string[]
+  readonly excludeCaches?: boolean
   readonly oneFileSystem?: boolean
   readonly dryRun?: boolean
 }
@@ -25,6 +28,7 @@ interface BackupFlags extends AccessFlags {
 export function runBackup({ args: [location = '', ...paths], options }: Call<BackupFlags>): Promise<void> {
   return interruptible(async (signal) => {
     const time = parseTime(options.time)
+    const excludes = [...(options.excludeFile ?? []).flatMap(readPatterns), ...options.exclude ?? []]
     const place = openPlace(location)
     const storage = options.dryRun === true ? withoutWrites(place) : place
     const password = await readPassword(options.passwordFile, process.env)
@@ -39,6 +43,8 @@ export function runBackup({ args: [location = '', ...paths], options }: Call<Bac
           path, hostname, time: time ?? new Date(), tags: options.tag ?? [], signal: lockedSignal,
           parent: await findParent(repository, hostname, path, options, lockedSignal),
           programVersion: `opencbr ${version}`,
+          excludes,
+          excludeCaches: options.excludeCaches === true,
           oneFileSystem: options.oneFileSystem === true,
           onProgress: (state) => progress.show(() => describeProgress(state)),
         })
@@ -53,6 +59,15 @@ export function runBackup({ args: [location = '', ...paths], options }: Call<Bac
       throw new RepositoryCommandFailure('incomplete', isDry ? 'Something could not be read.' : 'Something could not be read and is not in the snapshot.')
     }
   })
+}
+
+/** One pattern a line; those that begin with # are remarks. */
+function readPatterns(path: string): string[] {
+  try {
+    return readFileSync(path, 'utf8').split(/\r?\n/).filter((line) => line.trim() !== '' && !line.startsWith('#'))
+  } catch (error) {
+    throw new RepositoryCommandFailure('failure', `The patterns in ${path} cannot be read.`, { cause: error })
+  }
 }
 
 function parseTime(text: string | undefined): Date | undefined {

@@ -8,7 +8,7 @@ import { collect, onRun, wholeNumber, type Call } from '../command.ts'
 type Run<Options extends object> = (call: Call<Options>) => Promise<void>
 
 const environmentHelp = `
-REPOSITORY is a path. The password comes from --password-file, OPENCBR_REPOSITORY_PASSWORD_FILE,
+REPOSITORY is a path, or s3://HOST/BUCKET/FOLDER with the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. The password comes from --password-file, OPENCBR_REPOSITORY_PASSWORD_FILE,
 OPENCBR_REPOSITORY_PASSWORD, RESTIC_PASSWORD or RESTIC_PASSWORD_FILE, else from the terminal.
 SNAPSHOT is the beginning of an id, or latest. docs/operating/repository.md has the exit codes.`
 
@@ -60,6 +60,9 @@ function addBackup(group: Command): void {
     .option('--time <time>', 'the time that they stand for, as 2026-01-15T08:30:00Z; now by default')
     .option('--parent <snapshot>', 'compare with this snapshot; with the latest of the same machine and path by default')
     .option('--force', 'compare with none: read everything')
+    .option('--exclude <pattern>', 'leave out what the pattern names, as in a .gitignore; may be repeated', collect)
+    .option('--exclude-file <file>', 'a file of such patterns; may be repeated', collect)
+    .option('--exclude-caches', 'leave out what is in directories that a CACHEDIR.TAG marks')
     .option('--one-file-system', 'leave out other file systems that are mounted inside')
     .option('--dry-run', 'read and count everything, and store nothing'),
   async () => (await import('./repository-backup.ts')).runBackup)
