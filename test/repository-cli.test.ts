@@ -3,7 +3,8 @@
  * stock restic on what the program made; the exit codes that scripts rely on; and no server anywhere.
  */
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
@@ -151,6 +152,31 @@ test('scripts can tell by the exit code what went wrong, as with restic', async 
   const damaged = bench.attempt('check repository --json')
   assert.equal(damaged.code, 1)
   assert.equal((JSON.parse(damaged.stdout) as { whole: boolean }).whole, false)
+})
+
+test('an interrupted backup ends with 130 and takes its lock away', async (t: TestContext) => {
+  const bench = new Bench(t)
+  await bench.init()
+  const locks = join(bench.repository, 'locks')
+  fs.mkdirSync(locks)
+  const changed = new Promise((resolve) => {
+    const watcher = fs.watch(locks, () => {
+      if (fs.readdirSync(locks).length === 0) return
+      watcher.close()
+      resolve(undefined)
+    })
+  })
+  // So many paths that it is at work for long after it has taken its lock.
+  const paths = Array.from({ length: 3000 }, () => bench.source)
+  const child = spawn(program, ['repository', 'backup', bench.repository, ...paths, '--password-file', join(bench.directory, 'password')], {
+    env: { PATH: process.env['PATH'] }, stdio: ['ignore', 'ignore', 'ignore'],
+  })
+  const ended = once(child, 'exit')
+  await Promise.race([changed, ended])
+  child.kill('SIGINT')
+  assert.deepEqual(await ended, [130, null])
+  assert.deepEqual(fs.readdirSync(locks), [])
+  restic(newest, bench.repository, PASSWORD).run('check', '--read-data')
 })
 
 test('every restic opens every key, and the last one cannot be removed', async (t: TestContext) => {

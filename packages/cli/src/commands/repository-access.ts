@@ -126,6 +126,10 @@ function asCommandFailure(error: unknown, signal: AbortSignal): unknown {
   return signal.aborted && error instanceof Error && error.name === 'AbortError' ? new RepositoryCommandFailure('interrupted', 'It was interrupted.') : error
 }
 
+function throwIfInterrupted(signal: AbortSignal): void {
+  if (signal.aborted) throw new Failure('cancelled')
+}
+
 export interface OpenedRepository {
   readonly repository: Repository
   readonly storage: Storage
@@ -138,7 +142,10 @@ export async function withRepository<Result>(
 ): Promise<Result> {
   const storage = openPlace(location)
   const password = await readPassword(flags.passwordFile, process.env)
-  await using repository = await openRepository(storage, { password, signal })
+  throwIfInterrupted(signal)
+  // Without the signal: what an interruption ends must still be able to take its lock away.
+  await using repository = await openRepository(storage, { password })
+  throwIfInterrupted(signal)
   return await work({ repository, storage, password })
 }
 

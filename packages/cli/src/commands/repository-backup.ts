@@ -32,7 +32,7 @@ export function runBackup({ args: [location = '', ...paths], options }: Call<Bac
     const place = openPlace(location)
     const storage = options.dryRun === true ? withoutWrites(place) : place
     const password = await readPassword(options.passwordFile, process.env)
-    await using repository = await openRepository(storage, { password, signal })
+    await using repository = await openRepository(storage, { password })
     const results = await withLock(repository, options, false, signal, async (lock, lockedSignal) => {
       const made: { path: string, result: ArchiveResult }[] = []
       for (const path of paths.map((each) => resolve(each))) {

@@ -15,7 +15,7 @@ interface CopyFlags extends AccessFlags, SnapshotFlags {
 export function runCopy({ args: [location = '', targetLocation = '', ...names], options, print }: Call<CopyFlags>): Promise<void> {
   return interruptible((wholeSignal) => withRepository(location, options, wholeSignal, async ({ repository: source, password }) => {
     const targetPassword = options.targetPasswordFile === undefined ? password : await readPassword(options.targetPasswordFile, {})
-    await using target = await openRepository(openPlace(targetLocation), { password: targetPassword, signal: wholeSignal })
+    await using target = await openRepository(openPlace(targetLocation), { password: targetPassword })
     if (source.id === target.id) throw new RepositoryCommandFailure('usage', 'The source and the target are the same repository.')
     if (source.chunkerPolynomial !== target.chunkerPolynomial) {
       printNote('The two repositories cut files differently: later backups into the target share nothing with what is copied. init --from avoids that.')
