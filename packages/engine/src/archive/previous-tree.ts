@@ -9,7 +9,7 @@ export class PreviousTree {
   readonly id: BlobId
   readonly bytes: Uint8Array
   readonly #reader: BlobReader
-  readonly #nodes: readonly TreeNode[]
+  readonly nodes: readonly TreeNode[]
   /** Loads that were begun, by the place of their nodes. */
   readonly #begun = new Map<number, Promise<PreviousTree | undefined>>()
   /** The place behind the node that was found last. */
@@ -20,12 +20,12 @@ export class PreviousTree {
     this.#reader = reader
     this.id = id
     this.bytes = bytes
-    this.#nodes = decodeTree(bytes)
+    this.nodes = decodeTree(bytes)
   }
 
   /** The node of a name. Names must be asked for in ascending order. */
   find(name: Buffer): TreeNode | undefined {
-    for (let node = this.#nodes[this.#next]; node !== undefined; node = this.#nodes[this.#next]) {
+    for (let node = this.nodes[this.#next]; node !== undefined; node = this.nodes[this.#next]) {
       const order = compareNames(node.name, name)
       if (order > 0) return undefined
       this.#next += 1
@@ -40,11 +40,11 @@ export class PreviousTree {
    */
   async enterFound(): Promise<PreviousTree | undefined> {
     const found = this.#next - 1
-    const tree = this.#begun.get(found) ?? loadPreviousTree(this.#reader, this.#nodes[found])
+    const tree = this.#begun.get(found) ?? loadPreviousTree(this.#reader, this.nodes[found])
     for (const place of this.#begun.keys()) if (place <= found) this.#begun.delete(place)
     this.#nextToBegin = Math.max(this.#nextToBegin, this.#next)
-    while (this.#begun.size < TREES_AHEAD && this.#nextToBegin < this.#nodes.length) {
-      const node = this.#nodes[this.#nextToBegin]
+    while (this.#begun.size < TREES_AHEAD && this.#nextToBegin < this.nodes.length) {
+      const node = this.nodes[this.#nextToBegin]
       if (node?.type === 'dir') {
         const begun = loadPreviousTree(this.#reader, node)
         // Its failure is told when the walk comes to it, if ever.

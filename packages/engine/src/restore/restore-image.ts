@@ -1,5 +1,5 @@
 /**
- * Restores one file of a snapshot, a disk image, into a regular file or a block device.
+ * Restores a disk image of a snapshot, one file or a directory of segments, into a regular file or a block device.
  *
  * A new file is made as long as the backup and gets only what is not zero. What is there already is
  * compared with the backup chunk by chunk, and only chunks that differ are fetched, and of them only
@@ -9,13 +9,13 @@
 import * as fs from 'node:fs'
 import { promisify } from 'node:util'
 import { Failure, throwIfCancelled } from '../failure.ts'
-import type { TreeNode } from '../format/tree.ts'
 import { pathIn, sizeOf } from '../posix/posix.ts'
 import type { BlobId, SnapshotId } from '../repository/types.ts'
 import { setAttributes } from './attributes.ts'
 import { ByteBudget } from './byte-budget.ts'
-import { compareChunks, layOutContent, type Chunk, type ComparedChunk, type ContentList } from './chunks.ts'
+import { compareChunks, type Chunk, type ComparedChunk } from './chunks.ts'
 import { writeIntoHole, writeOver } from './content-file.ts'
+import { openDisk, type DiskContent } from './disk-content.ts'
 import { fetchBlobs } from './fetch-blobs.ts'
 import { findInSnapshot, type SnapshotReader } from './find-in-snapshot.ts'
 import { assertAllowed, openResolvedDirectory, resolvePath } from './resolve-destination.ts'
@@ -70,15 +70,14 @@ export interface RestoreImageResult {
  */
 export async function restoreImage(repository: SnapshotReader, options: RestoreImageOptions): Promise<RestoreImageResult> {
   const target = locateTarget(options)
-  const { node } = await findInSnapshot(repository, options.snapshotId, options.sourcePath)
-  if (node?.type !== 'file') throw new Failure('snapshot.path_not_found', { path: options.sourcePath, reason: 'It is no file.' })
-  const content = layOutContent(repository, node.content ?? [], Number(node.size))
+  const disk = await openDisk(repository, await findInSnapshot(repository, options.snapshotId, options.sourcePath))
+  if (disk === undefined) throw new Failure('snapshot.path_not_found', { path: options.sourcePath, reason: 'It is no file.' })
   try {
     const directory = openResolvedDirectory(target.directory, { create: true })
     try {
-      const { descriptor, isNew } = openTarget(pathIn(directory, target.name), content.sizeBytes, options.targetPath)
+      const { descriptor, isNew } = openTarget(pathIn(directory, target.name), disk.sizeBytes, options.targetPath)
       try {
-        return await fillTarget(repository, descriptor, isNew, node, content, options)
+        return await fillTarget(repository, descriptor, isNew, disk, options)
       } finally {
         fs.closeSync(descriptor)
       }
@@ -138,18 +137,15 @@ function assertSuitable(status: fs.BigIntStats, shownPath: string): void {
 }
 
 async function fillTarget(
-  repository: SnapshotReader, descriptor: number, isNew: boolean, node: TreeNode, content: ContentList, options: RestoreImageOptions,
+  repository: SnapshotReader, descriptor: number, isNew: boolean, disk: DiskContent, options: RestoreImageOptions,
 ): Promise<RestoreImageResult> {
   const { signal } = options
   const warnings = new RestoreWarnings()
   const budget = new ByteBudget(BYTES_HELD_MAX)
   let bytesWritten = 0
   let bytesUnchanged = 0
-  const report = (): void => options.onProgress?.({ bytesDone: bytesWritten + bytesUnchanged, bytesTotal: content.sizeBytes })
+  const report = (): void => options.onProgress?.({ bytesDone: bytesWritten + bytesUnchanged, bytesTotal: disk.sizeBytes })
   const warn = (code: Parameters<RestoreWarnings['add']>[1], reason: string): void => warnings.add(options.targetPath, code, reason)
-
-  if (content.missing > 0) warn('content.damaged', `${content.missing} chunks are missing`)
-  else if (node.size !== BigInt(content.sizeBytes)) warn('content.size_differs', `${content.sizeBytes} instead of ${node.size} bytes`)
 
   const restoreWindow = async (window: ReadonlyMap<BlobId, readonly Chunk[]>): Promise<void> => {
     await fetchBlobs(repository, 'data', window.keys(), {
@@ -179,19 +175,21 @@ async function fillTarget(
     windowBytes = 0
   }
   try {
-    for await (const { chunk, isThere } of isNew ? newChunks(content) : compareChunks(descriptor, content.sizeBytes, content.chunks(), signal)) {
-      throwIfCancelled(signal)
-      if (isThere) {
-        if (isNew) bytesWritten += chunk.length
-        else bytesUnchanged += chunk.length
-        report()
-        continue
+    for await (const chunks of disk.parts(warn)) {
+      for await (const { chunk, isThere } of isNew ? newChunks(chunks) : compareChunks(descriptor, disk.sizeBytes, chunks, signal)) {
+        throwIfCancelled(signal)
+        if (isThere) {
+          if (isNew) bytesWritten += chunk.length
+          else bytesUnchanged += chunk.length
+          report()
+          continue
+        }
+        const same = window.get(chunk.blobId)
+        if (same === undefined) window.set(chunk.blobId, [chunk])
+        else same.push(chunk)
+        windowBytes += chunk.length
+        if (windowBytes >= WINDOW_BYTES_MAX) await flush()
       }
-      const same = window.get(chunk.blobId)
-      if (same === undefined) window.set(chunk.blobId, [chunk])
-      else same.push(chunk)
-      windowBytes += chunk.length
-      if (windowBytes >= WINDOW_BYTES_MAX) await flush()
     }
     await flush()
     await restoring
@@ -200,12 +198,12 @@ async function fillTarget(
     await restoring.catch(() => undefined)
   }
   throwIfCancelled(signal)
-  if (isNew) setAttributes(descriptor, node, warn)
+  if (isNew) setAttributes(descriptor, disk.node, warn)
   await syncAsync(descriptor)
   return { bytesWritten, bytesUnchanged, warnings: warnings.list, warningsTotal: warnings.total, whole: warnings.contentWhole }
 }
 
 /** In a new file zeros are there without being written. */
-function* newChunks(content: ContentList): Generator<ComparedChunk> {
-  for (const chunk of content.chunks()) yield { chunk, isThere: isKnownZeroBlob(chunk) }
+function* newChunks(chunks: Iterable<Chunk>): Generator<ComparedChunk> {
+  for (const chunk of chunks) yield { chunk, isThere: isKnownZeroBlob(chunk) }
 }
