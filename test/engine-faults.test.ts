@@ -245,3 +245,37 @@ test('whoever has a clock that jumps neither takes a living lock away nor loses 
   }
   assert.ok(refused > 15, `only ${refused} met a lock`)
 })
+
+test('a hundred bit flips, in files of every kind, are all found and named; what is undamaged stays readable', async (t) => {
+  const { base, kept, source } = await makeScene(t)
+  await backUp(base, source)
+  const keys = (await Array.fromAsync(base.list(''))).map(({ key }) => key)
+  const kinds = ['config', 'keys/', 'index/', 'snapshots/', 'data/']
+  const random = seededRandom(4711)
+  let readable = 0
+  for (let flip = 0; flip < 100; flip += 1) {
+    const kind = kinds[flip % kinds.length] ?? ''
+    const key = random.pick(keys.filter((candidate) => candidate.startsWith(kind)))
+    const storage = await copyToMemory(base)
+    const bytes = Buffer.from(await storage.get(key))
+    const bit = random.below(bytes.length * 8)
+    bytes[bit >> 3] = (bytes[bit >> 3] ?? 0) ^ (1 << (bit & 7))
+    await storage.delete(key)
+    await storage.put(key, [bytes])
+    const where = `bit ${bit} of ${key}`
+    const name = key.split('/').at(-1) ?? ''
+    try {
+      await using repository = await openRepository(storage, { password: PASSWORD })
+      const result = await checkRepository(repository, { level: 'data' })
+      assert.ok(!result.whole, `${where} was not found`)
+      assert.ok(result.findings.some((finding) => JSON.stringify(finding).includes(name)), `${where} was not named`)
+      if ((await verifySnapshot(repository, kept, { readData: true })).whole) readable += 1
+    } catch (error) {
+      assert.ok(error instanceof Failure, `${where}: ${String(error)}`)
+      assert.ok(kind === 'config' || kind === 'keys/', `${where} stops everything: ${error.code}`)
+      assert.ok(['repository.damaged', 'repository.wrong_password', 'repository.unsupported'].includes(error.code), `${where}: ${error.code}`)
+    }
+  }
+  t.diagnostic(`the other snapshot was whole in spite of ${readable} flips`)
+  assert.ok(readable > 10)
+})
