@@ -75,7 +75,7 @@ function kindOf(number: number): Kind {
   return number % 4 === 3 ? 'noise' : number % 4 === 1 ? 'records' : 'text'
 }
 
-/** Files from a few bytes to 200 KiB, 10 KiB on average, in folders of 50. */
+/** Files from a few bytes to 200 KiB, 21 KiB on average, in folders of 50. */
 export function makeFiles(directory: string, count: number): void {
   const sizes = noise(count * 2, 3)
   for (let number = 0; number < count; number += 1) {

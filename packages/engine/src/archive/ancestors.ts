@@ -33,7 +33,7 @@ export async function findPreviousPath(run: ArchiveRun, names: readonly string[]
     node = treeNode({ name: Buffer.from('/'), type: 'dir', subtree: run.parent.snapshot.tree })
   }
   for (const name of names) {
-    const tree = await loadPreviousTree(run.repository, node)
+    const tree = await loadPreviousTree(run.trees, node)
     trees.push(tree)
     node = tree?.find(Buffer.from(name))
     ancestors.push(node)

@@ -115,12 +115,12 @@ async function reuse(run: ArchiveRun, image: OpenImage, previous: TreeNode | und
 
 /** How many segments the parent has of an image, when they are all stored and as long together as it is now. */
 async function findStoredSegments(run: ArchiveRun, image: OpenImage, previous: TreeNode): Promise<number | undefined> {
-  const tree = await loadPreviousTree(run.repository, previous)
+  const tree = await loadPreviousTree(run.trees, previous)
   if (tree === undefined || findSegments(tree.nodes) === undefined) return undefined
   let bytes = 0
   for (const node of tree.nodes) {
     await run.pause()
-    const file = findSegmentFile((await loadPreviousTree(run.repository, node))?.nodes ?? [])
+    const file = findSegmentFile((await loadPreviousTree(run.trees, node))?.nodes ?? [])
     if (file === undefined || file.content === null || !isStored(run.repository, file.content, file.size)) return undefined
     bytes += Number(file.size)
   }
@@ -146,7 +146,7 @@ async function saveSegments(
   run: ArchiveRun, image: OpenImage, previous: TreeNode | undefined,
   save: (start: number, end: number) => Promise<{ content: Promise<BlobId[]> }>,
 ): Promise<BlobId> {
-  const previousTree = await loadPreviousTree(run.repository, previous)
+  const previousTree = await loadPreviousTree(run.trees, previous)
   const owner = describe(Buffer.alloc(0), 'file', image.stat, run.owners)
   const permissions = permissionsOf(image)
   const directories: Promise<TreeNode>[] = []

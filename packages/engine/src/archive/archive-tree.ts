@@ -139,7 +139,7 @@ class TreeWalk implements Disposable {
 
   async archiveRoot(root: OpenSource, path: Buffer, previous: TreeNode | undefined): Promise<TreeNode> {
     const name = Buffer.from(path.subarray(path.lastIndexOf('/') + 1))
-    const { node } = await this.#archiveDirectory(root, name, { path, pathBelow: '' }, previous, () => loadPreviousTree(this.#run.repository, previous))
+    const { node } = await this.#archiveDirectory(root, name, { path, pathBelow: '' }, previous, () => loadPreviousTree(this.#run.trees, previous))
     while (this.#ahead.length > 0) await this.#readNext()
     return node
   }

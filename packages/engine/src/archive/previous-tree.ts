@@ -1,5 +1,6 @@
 import { compareNames, decodeTree, type TreeNode } from '../format/tree.ts'
 import type { BlobReader, BlobId } from '../repository/types.ts'
+import type { TreeWindows } from './tree-windows.ts'
 
 /** Trees of directories further on that are fetched while the walk is still at an earlier one. */
 const TREES_AHEAD = 8
@@ -8,7 +9,7 @@ const TREES_AHEAD = 8
 export class PreviousTree {
   readonly id: BlobId
   readonly bytes: Uint8Array
-  readonly #reader: BlobReader
+  readonly #trees: TreeWindows
   readonly nodes: readonly TreeNode[]
   /** Loads that were begun, by the place of their nodes. */
   readonly #begun = new Map<number, Promise<PreviousTree | undefined>>()
@@ -16,8 +17,8 @@ export class PreviousTree {
   #next = 0
   #nextToBegin = 0
 
-  constructor(reader: BlobReader, id: BlobId, bytes: Uint8Array) {
-    this.#reader = reader
+  constructor(trees: TreeWindows, id: BlobId, bytes: Uint8Array) {
+    this.#trees = trees
     this.id = id
     this.bytes = bytes
     this.nodes = decodeTree(bytes)
@@ -40,13 +41,13 @@ export class PreviousTree {
    */
   async enterFound(): Promise<PreviousTree | undefined> {
     const found = this.#next - 1
-    const tree = this.#begun.get(found) ?? loadPreviousTree(this.#reader, this.nodes[found])
+    const tree = this.#begun.get(found) ?? loadPreviousTree(this.#trees, this.nodes[found])
     for (const place of this.#begun.keys()) if (place <= found) this.#begun.delete(place)
     this.#nextToBegin = Math.max(this.#nextToBegin, this.#next)
     while (this.#begun.size < TREES_AHEAD && this.#nextToBegin < this.nodes.length) {
       const node = this.nodes[this.#nextToBegin]
       if (node?.type === 'dir') {
-        const begun = loadPreviousTree(this.#reader, node)
+        const begun = loadPreviousTree(this.#trees, node)
         // Its failure is told when the walk comes to it, if ever.
         begun.catch(() => undefined)
         this.#begun.set(this.#nextToBegin, begun)
@@ -62,10 +63,10 @@ export class PreviousTree {
  * when the index has lost it: then everything below is read and stored again. A tree that the index
  * names but that cannot be loaded ends the run instead, for the repository would take it for stored.
  */
-export async function loadPreviousTree(reader: BlobReader, node: TreeNode | undefined): Promise<PreviousTree | undefined> {
+export async function loadPreviousTree(trees: TreeWindows, node: TreeNode | undefined): Promise<PreviousTree | undefined> {
   const id = node?.type === 'dir' ? node.subtree : undefined
-  if (id === undefined || reader.locate('tree', id) === undefined) return undefined
-  return new PreviousTree(reader, id, await reader.loadBlob('tree', id))
+  const bytes = id === undefined ? undefined : await trees.load(id)
+  return id === undefined || bytes === undefined ? undefined : new PreviousTree(trees, id, bytes)
 }
 
 /** Whether the index names every blob of a file's content, and they are as long together as the file. */

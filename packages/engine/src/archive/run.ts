@@ -10,6 +10,7 @@ import { ArchiveWarnings } from './archive-warnings.ts'
 import { BlobSink } from './blob-sink.ts'
 import { ReadingMemory } from './reading-memory.ts'
 import { SkippedEntries } from './skipped-entries.ts'
+import { TreeWindows } from './tree-windows.ts'
 
 /** Progress is told after so many files or bytes, whichever comes first. */
 const FILES_PER_REPORT = 50
@@ -31,6 +32,8 @@ export class ArchiveRun {
   readonly repository: Repository
   readonly options: ArchiveOptions
   readonly sink: BlobSink
+  /** The parent's trees. */
+  readonly trees: TreeWindows
   readonly memory = new ReadingMemory()
   readonly warnings = new ArchiveWarnings()
   readonly skipped = new SkippedEntries()
@@ -56,6 +59,7 @@ export class ArchiveRun {
     this.repository = repository
     this.options = options
     this.sink = new BlobSink(repository)
+    this.trees = new TreeWindows(repository)
     this.parent = parent
     this.trustsAttributes = parent !== undefined && isOurs(parent.snapshot, options)
     this.#lock = lock
