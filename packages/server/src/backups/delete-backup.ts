@@ -6,6 +6,7 @@ import type { BackupId, ProjectId } from '../ids.ts'
 import { insertJob } from '../jobs/index.ts'
 import { insertOperationLog } from '../operations/index.ts'
 import { parseUuid } from '../parse-id.ts'
+import { refuseBackupDeletionIfLocked } from '../vaults/index.ts'
 import { changeBackup, findBackup, listChildren } from './backup-store.ts'
 
 /**
@@ -62,7 +63,7 @@ async function assertDeletable(tx: Transaction, backup: Row<'backups'>, vault: R
   if (parentId !== null) throw new Failure('backup.is_child', { backupId, parentId })
   if (status === 'waiting_restore' || status === 'restoring' || await isBeingReplicated(tx, backup)) throw new Failure('backup.in_use', { backupId })
   if (status !== 'available' && status !== 'error') throw new Failure('backup.status_forbids_delete', { backupId, status })
-  if (vault.locked === 1 && backup.auto_trigger === 1) throw new Failure('backup.locked', { backupId })
+  refuseBackupDeletionIfLocked(vault, backup)
   const [image] = JSON.parse(backup.os_images_data ?? '[]') as { image_id: string }[]
   if (image !== undefined) throw new Failure('backup.used_by_image', { backupId, imageId: image.image_id })
   if (await isComparedWith(tx, backup)) {

@@ -6,7 +6,8 @@ import type { ProjectId, VaultId } from '../ids.ts'
 import { insertJob, listLiveJobs } from '../jobs/index.ts'
 import { insertOperationLog } from '../operations/index.ts'
 import { parseUuid } from '../parse-id.ts'
-import { changeVault, findVault, hasAutomaticBackups } from './vault-store.ts'
+import { refuseVaultDeletionIfLocked } from './vault-lock.ts'
+import { changeVault, findVault } from './vault-store.ts'
 
 /** Starts the deletion of a vault with everything in it; it shows as `deleting` until it is gone. */
 export async function deleteVault(
@@ -39,9 +40,7 @@ async function assertDeletable(tx: Transaction, vault: Row<'vaults'>): Promise<v
   if (vault.status !== 'available' && vault.status !== 'error') {
     throw new Failure('vault.cannot_be_deleted', { vaultId, reason: `its status is ${vault.status}` })
   }
-  if (vault.locked === 1 && await hasAutomaticBackups(tx, vault.project_id, vaultId)) {
-    throw new Failure('vault.cannot_be_deleted', { vaultId, reason: 'it is locked and holds automatic backups, which leave by retention only' })
-  }
+  await refuseVaultDeletionIfLocked(tx, vault)
   const [job] = await listLiveJobs(tx, vault.project_id, vaultId)
   if (job !== undefined) throw new Failure('vault.backups_in_progress', { vaultId, reason: 'a task is waiting or running; delete it when that has finished' })
 }

@@ -8,6 +8,7 @@ import { insertJob } from '../jobs/index.ts'
 import { insertOperationLog } from '../operations/index.ts'
 import { parseUuid } from '../parse-id.ts'
 import { assertTakesResources } from './vault.ts'
+import { refuseIfLocked } from './vault-lock.ts'
 import { changeVault, findVault, listVaultResources } from './vault-store.ts'
 
 /** Starts taking resources out of a vault; their backups in it are deleted on the way. */
@@ -21,7 +22,7 @@ export async function removeResources(
     const vault = await findVault(tx, projectId, vaultId)
     if (vault === undefined) throw new Failure('vault.not_found', { vaultId })
     assertTakesResources(vault)
-    if (vault.locked === 1) throw new Failure('vault.cannot_be_changed', { reason: `The vault ${vaultId} is locked, so its resources stay in it.` })
+    await refuseIfLocked(tx, vault, 'remove_resources')
     const inside = new Map((await listVaultResources(tx, projectId, vaultId)).map((resource) => [resource.resource_id, resource]))
     const leaving = resourceIds.map((resourceId) => {
       const resource = inside.get(resourceId)

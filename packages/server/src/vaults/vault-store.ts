@@ -161,9 +161,3 @@ export async function changeExtraInfo(
   await tx.updateTable('vault_resources').set({ extra_info: JSON.stringify(extraInfo) })
     .where('project_id', '=', projectId).where('vault_id', '=', vaultId).where('resource_id', '=', resourceId).execute()
 }
-
-export async function hasAutomaticBackups(db: Reader, projectId: ProjectId, vaultId: VaultId): Promise<boolean> {
-  const found = await db.selectFrom('backups').select('id')
-    .where('project_id', '=', projectId).where('vault_id', '=', vaultId).where('auto_trigger', '=', 1).limit(1).executeTakeFirst()
-  return found !== undefined
-}
