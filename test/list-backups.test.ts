@@ -226,7 +226,7 @@ function drawQuery(draw: Draw): Query {
     () => [['start_time', second('created_at')]],
     () => [['end_time', second('created_at')]],
     () => [['enterprise_project_id', draw(3) === 0 ? 'all_granted_eps' : from('enterprise_project_id')]],
-    () => [['image_type', draw(3) === 0 ? pick(['backup', 'replication', 'sync']) : from('image_type')]],
+    () => [['image_type', draw(3) === 0 ? pick(['backup', 'replication']) : from('image_type')]],
     () => [['incremental', pick(['true', 'false'])]],
     () => [['limit', pick(['1', '2', '7', '20', '50', '100', '300', '5000'])]],
     () => [['marker', draw(10) === 0 ? 'b0000000-0000-4000-8000-000000000000' : String((draw(2) === 0 ? other : row)['id'])]],
@@ -273,7 +273,7 @@ test('the populated catalogue has what the queries are about', () => {
   const own = everything.filter(({ share, row }) => share === undefined && row['parent_id'] === null).map(({ row }) => row)
   assert.equal(own.length, BACKUPS)
   assert.deepEqual(new Set(own.map((row) => row['status'])), new Set(STATUSES))
-  assert.deepEqual(new Set(own.map((row) => row['image_type'])), new Set(['backup', 'replication', 'sync']))
+  assert.deepEqual(new Set(own.map((row) => row['image_type'])), new Set(['backup', 'replication']))
   assert.ok(new Set(own.map((row) => row['resource_type'])).size >= 3)
   assert.ok(own.some((row) => row['protected_at'] === null) && own.some((row) => row['expired_at'] === null))
   assert.ok(new Set(own.map((row) => row['created_at'])).size < BACKUPS * 0.8, 'many backups share their time')

@@ -1,15 +1,14 @@
 /** Backups: listing, showing, renaming, metadata. */
 import { Type, type Static } from 'typebox'
+import { ProviderId } from './enumerations.ts'
 
 export const BackupStatus = Type.Enum(
   ['available', 'protecting', 'deleting', 'restoring', 'error', 'waiting_protect', 'waiting_delete', 'waiting_restore'],
   { type: 'string', description: 'Life-cycle status of a backup.' },
 )
 
-/** The reference pages name two values; the vendor's error texts name `sync` too, for backups registered from hybrid storage. */
-export const ImageType = Type.Enum(['backup', 'replication', 'sync'], {
-  type: 'string',
-  description: 'How the backup came into being: taken here (backup), received from another region (replication), or registered from hybrid storage (sync).',
+export const ImageType = Type.Enum(['backup', 'replication'], {
+  type: 'string', description: 'How the backup came into being: taken here (backup), or received from another region (replication).',
 })
 
 export const OwnType = Type.Enum(['all_granted', 'private', 'shared'], {
@@ -89,7 +88,15 @@ const BackupExtendInfo = Type.Object({
   is_multi_az: FlagOrNull,
   progress: PercentOrNull,
   architecture: TextOrNull,
-  app_consistency: Type.Null(),
+  app_consistency: Type.Union([
+    Type.Object({
+      app_consistency: Type.Optional(Type.String()),
+      app_consistency_status: Type.Optional(Type.String()),
+      app_consistency_error_code: Type.Optional(Type.String()),
+      app_consistency_error_message: Type.Optional(Type.String()),
+    }),
+    Type.Null(),
+  ], { description: 'Null: applications in a server are not brought to rest here.' }),
   encrypted_algorithm: TextOrNull,
   is_dec: FlagOrNull,
 })
@@ -134,7 +141,7 @@ const backupMembers = {
   vault_id: Type.Union([Type.String(), Type.Null()], {
     description: 'Vault that holds the backup; for a shared backup the vault that accepted it, null until then.',
   }),
-  provider_id: Type.String(),
+  provider_id: ProviderId,
   resource_id: Type.String(),
   resource_name: Type.String(),
   resource_type: BackupResourceType,

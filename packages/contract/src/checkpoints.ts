@@ -1,5 +1,6 @@
 /** Restore points: what `checkpoints` takes and answers. */
 import { Type, type Static } from 'typebox'
+import { KnownResourceType, ProviderId } from './enumerations.ts'
 
 const NAME = String.raw`^[\u4E00-\u9FA5\uf900-\ufa2da-zA-Z0-9_\-]*$`
 
@@ -65,11 +66,11 @@ export const Checkpoint = Type.Object({
   vault: Type.Object({
     id: Type.String(),
     name: Type.String(),
-    provider_id: Type.String(),
+    provider_id: ProviderId,
     resources: Type.Array(Type.Object({
       id: Type.String(),
       name: Type.String(),
-      type: Type.String(),
+      type: KnownResourceType,
       protect_status: Type.Enum(
         ['available', 'error', 'protecting', 'restoring', 'removing', 'deleted'],
         { type: 'string', description: 'What is happening to the resource inside its vault; deleted when it has left it.' },

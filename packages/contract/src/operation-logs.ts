@@ -1,5 +1,6 @@
 /** Tasks: what `operation-logs` takes and answers. */
 import { Type, type Static } from 'typebox'
+import { KnownResourceType } from './enumerations.ts'
 
 const OperationType = Type.Enum(
   ['backup', 'copy', 'replication', 'restore', 'delete', 'sync', 'vault_delete', 'remove_resource'],
@@ -39,7 +40,7 @@ const NullableText = (description: string) => Type.Union([Type.String(), Type.Nu
 
 const OperationResource = Type.Object({
   id: Type.String(),
-  type: Type.String(),
+  type: KnownResourceType,
   name: NullableText('Resource name.'),
 })
 

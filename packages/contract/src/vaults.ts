@@ -1,5 +1,6 @@
 /** Vaults and the resources in them: what the calls take and answer. */
 import { Type, type Static } from 'typebox'
+import { ProviderId, SpecCode } from './enumerations.ts'
 
 const NAME = String.raw`^[\u4E00-\u9FA5\uf900-\ufa2da-zA-Z0-9_\-]*$`
 const NO_MARKUP = '^[^<>]*$'
@@ -161,7 +162,7 @@ const Billing = Type.Object({
   allocated: Type.Integer({ minimum: 0, description: 'Sum of the sizes of the associated resources, in GB.' }),
   protect_type: BillingProtectType,
   object_type: ObjectType,
-  spec_code: Type.String(),
+  spec_code: SpecCode,
   cloud_type: CloudType,
   consistent_level: ConsistentLevel,
   charging_mode: Type.Literal('post_paid'),
@@ -179,7 +180,7 @@ export const Vault = Type.Object({
   description: TextOrNull,
   project_id: Type.String(),
   enterprise_project_id: Type.String(),
-  provider_id: Type.String(),
+  provider_id: ProviderId,
   user_id: Type.String(),
   created_at: Type.String(),
   billing: Billing,

@@ -152,7 +152,7 @@ export type BackupStatus =
   | 'available' | 'protecting' | 'deleting' | 'restoring' | 'error'
   | 'waiting_protect' | 'waiting_delete' | 'waiting_restore'
 
-export type ImageType = 'backup' | 'replication' | 'sync'
+export type ImageType = 'backup' | 'replication'
 
 export interface BackupTable {
   id: BackupId

@@ -251,7 +251,7 @@ function openDraws(random: Random): Draws {
       ['available', 84], ['error', 5], ['protecting', 2], ['waiting_protect', 2], ['deleting', 2], ['waiting_delete', 1],
       ['restoring', 2], ['waiting_restore', 2],
     ]),
-    imageType: openDeck<ImageType>(random, [['backup', 88], ['replication', 8], ['sync', 4]]),
+    imageType: openDeck<ImageType>(random, [['backup', 88], ['replication', 12]]),
     memberStatus: openDeck<MemberStatus>(random, [['pending', 30], ['accepted', 50], ['rejected', 20]]),
     replicationStatus: openDeck(random, [
       ['success', 70], ['replicating', 10], ['waiting_replicate', 8], ['fail', 8], ['skip', 4],
