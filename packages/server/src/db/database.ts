@@ -1,8 +1,9 @@
 import { DatabaseSync } from 'node:sqlite'
 import { Kysely, type Transaction as KyselyTransaction } from 'kysely'
-import { Migrator } from 'kysely/migration'
-import { migrations } from './migrations/index.ts'
+import { migrate } from './migrate.ts'
+import { nodePostgresDialect } from './node-postgres-dialect.ts'
 import { nodeSqliteDialect } from './node-sqlite-dialect.ts'
+import { isPostgresUrl, openPostgresPool } from './postgres-pool.ts'
 import type { Schema } from './schema.ts'
 
 export type Database = Kysely<Schema>
@@ -14,24 +15,34 @@ export type Reader = Database | Transaction
 const BUSY_TIMEOUT_MS = 10_000
 
 /**
- * Opens the catalogue in a file (or ':memory:') and brings its schema up to date.
+ * Opens the catalogue in a file (or ':memory:') or in the PostgreSQL database of a URL, and brings its schema up to
+ * date. Throws a `StartRefusal` when that cannot be.
  *
+ * On both a transaction has the catalogue for itself from its beginning to its end, unless it is opened
+ * with `setAccessMode('read only')`. It must await nothing but the database.
+ */
+export async function openDatabase(location: string): Promise<Database> {
+  const dialect = isPostgresUrl(location) ? nodePostgresDialect(await openPostgresPool(location)) : nodeSqliteDialect(openSqliteFile(location))
+  const db = new Kysely<Schema>({ dialect })
+  try {
+    await migrate(db)
+    return db
+  } catch (error) {
+    await db.destroy()
+    throw error
+  }
+}
+
+/**
  * WAL with synchronous=FULL: a committed transaction survives a power cut, since a backup that was
  * once acknowledged must still be listed afterwards.
  */
-export async function openDatabase(path: string): Promise<Database> {
+function openSqliteFile(path: string): DatabaseSync {
   const file = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS })
   file.exec('pragma journal_mode = wal')
   file.exec('pragma synchronous = full')
   file.exec('pragma foreign_keys = on')
   file.exec('pragma temp_store = memory')
   file.exec('pragma cache_size = -65536')
-  const db = new Kysely<Schema>({ dialect: nodeSqliteDialect(file) })
-  const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } })
-  const { error } = await migrator.migrateToLatest()
-  if (error !== undefined) {
-    await db.destroy()
-    throw error
-  }
-  return db
+  return file
 }

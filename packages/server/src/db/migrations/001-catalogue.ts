@@ -1,5 +1,6 @@
 /** The catalogue's first form. A migration that has run anywhere is never edited. */
 import { sql, type Kysely, type SqlBool } from 'kysely'
+import { createRowTrigger, dialectOf } from '../dialect.ts'
 
 export async function up(db: Kysely<unknown>): Promise<void> {
   await db.schema.createTable('domains')
@@ -228,7 +229,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   await db.schema.createIndex('vault_resources_resource').on('vault_resources').columns(['project_id', 'resource_id']).execute()
   await db.schema.createIndex('checkpoints_vault').on('checkpoints').columns(['vault_id', 'created_at']).execute()
   await createBackupIndexes(db)
-  await describeBackupIndexesToSqlite(db)
+  if (dialectOf(db) === 'sqlite') await describeBackupIndexesToSqlite(db)
   await createBackupRevisions(db)
   await db.schema.createIndex('backup_members_backup').on('backup_members').columns(['backup_id', 'dest_project_id']).unique().execute()
   await db.schema.createIndex('backup_members_owner').on('backup_members').columns(['project_id', 'status', 'backup_id']).execute()
@@ -325,14 +326,31 @@ async function createBackupRevisions(db: Kysely<unknown>): Promise<void> {
     .addColumn('project_id', 'text', (c) => c.primaryKey().notNull())
     .addColumn('revision', 'bigint', (c) => c.notNull())
     .execute()
-  await createRevisionTriggersInSqlite(db)
+  await (dialectOf(db) === 'sqlite' ? createRevisionTriggersInSqlite(db) : createRevisionTriggersInPostgres(db))
 }
 
 async function createRevisionTriggersInSqlite(db: Kysely<unknown>): Promise<void> {
   for (const [event, row] of [['insert', 'new'], ['update', 'new'], ['delete', 'old']] as const) {
-    await sql`create trigger ${sql.raw(`backups_after_${event}`)} after ${sql.raw(event)} on backups begin
-      insert into backup_revisions (project_id, revision) values (${sql.raw(row)}.project_id, 1)
-        on conflict (project_id) do update set revision = revision + 1;
-    end`.execute(db)
+    await createRowTrigger(db, {
+      name: `backups_after_${event}`,
+      table: 'backups',
+      event,
+      statements: `insert into backup_revisions (project_id, revision) values (${row}.project_id, 1)
+        on conflict (project_id) do update set revision = revision + 1;`,
+    })
+  }
+}
+
+/** Once per statement and project: PostgreSQL keeps a version of the number for every time that it changes. */
+async function createRevisionTriggersInPostgres(db: Kysely<unknown>): Promise<void> {
+  await sql`create function backups_changed() returns trigger language plpgsql as ${sql.lit(`begin
+    insert into backup_revisions (project_id, revision)
+      select project_id, count(*) from changed group by project_id order by project_id
+      on conflict (project_id) do update set revision = backup_revisions.revision + excluded.revision;
+    return null;
+  end`)}`.execute(db)
+  for (const [event, rows] of [['insert', 'new'], ['update', 'new'], ['delete', 'old']] as const) {
+    await sql`create trigger ${sql.ref(`backups_after_${event}`)} after ${sql.raw(event)} on backups
+      referencing ${sql.raw(rows)} table as changed for each statement execute function backups_changed()`.execute(db)
   }
 }

@@ -1,0 +1,124 @@
+/**
+ * Kysely over `pg`: a bounded pool of connections to one PostgreSQL.
+ *
+ * A transaction that may write begins by taking one advisory lock, and has the catalogue for itself
+ * until it ends: exactly what `begin immediate` gives on SQLite, so a verb that reads and then writes is
+ * right on both without a word about locks. Every statement in it sees what was committed before.
+ * Transactions opened as read only take no lock and see one state of the catalogue throughout; single
+ * statements neither wait nor are waited for.
+ */
+import {
+  CompiledQuery, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler,
+  type ColumnDefinitionNode, type DatabaseConnection, type DataTypeNode, type Dialect, type Driver, type Kysely,
+  type QueryResult, type TransactionSettings,
+} from 'kysely'
+import type { Pool, PoolClient } from 'pg'
+
+/** Any number will do; advisory locks are counted per database. */
+export const WRITE_LOCK_KEY = 7_268_431_902
+
+export function nodePostgresDialect(pool: Pool): Dialect {
+  return {
+    createAdapter: () => new PostgresAdapter(),
+    createDriver: () => new NodePostgresDriver(pool),
+    createIntrospector: (db: Kysely<unknown>) => new PostgresIntrospector(db),
+    createQueryCompiler: () => new CatalogueQueryCompiler(),
+  }
+}
+
+/** What columns are on SQLite: text in the order of its bytes, integers of 64 bits. */
+const columnTypes: Readonly<Record<string, string>> = { text: 'text collate "C"', integer: 'bigint' }
+
+class CatalogueQueryCompiler extends PostgresQueryCompiler {
+  #inColumn = false
+
+  protected override visitColumnDefinition(node: ColumnDefinitionNode): void {
+    this.#inColumn = true
+    super.visitColumnDefinition(node)
+    this.#inColumn = false
+  }
+
+  protected override visitDataType(node: DataTypeNode): void {
+    const type = this.#inColumn ? columnTypes[node.dataType] : undefined
+    if (type === undefined) super.visitDataType(node)
+    else this.append(type)
+  }
+}
+
+class NodePostgresConnection implements DatabaseConnection {
+  readonly #client: PoolClient
+
+  constructor(client: PoolClient) {
+    this.#client = client
+  }
+
+  async executeQuery<Row>(query: CompiledQuery): Promise<QueryResult<Row>> {
+    const { command, rowCount, rows } = await this.#client.query(query.sql, [...query.parameters])
+    if (command === 'INSERT' || command === 'UPDATE' || command === 'DELETE') {
+      return { rows: rows as Row[], numAffectedRows: BigInt(rowCount ?? 0) }
+    }
+    return { rows: (rows ?? []) as Row[] }
+  }
+
+  streamQuery(): never {
+    throw new Error('PostgreSQL is not read as a stream: read in pages.')
+  }
+}
+
+class NodePostgresDriver implements Driver {
+  readonly #pool: Pool
+  readonly #clients = new Map<DatabaseConnection, PoolClient>()
+  readonly #broken = new Set<DatabaseConnection>()
+
+  constructor(pool: Pool) {
+    this.#pool = pool
+  }
+
+  async init(): Promise<void> {}
+
+  async acquireConnection(): Promise<DatabaseConnection> {
+    const client = await this.#pool.connect()
+    const connection = new NodePostgresConnection(client)
+    this.#clients.set(connection, client)
+    return connection
+  }
+
+  async releaseConnection(connection: DatabaseConnection): Promise<void> {
+    const isBroken = this.#broken.delete(connection)
+    this.#clients.get(connection)?.release(isBroken)
+    this.#clients.delete(connection)
+  }
+
+  async beginTransaction(connection: DatabaseConnection, { accessMode }: TransactionSettings): Promise<void> {
+    if (accessMode === 'read only') {
+      await connection.executeQuery(CompiledQuery.raw('start transaction isolation level repeatable read read only'))
+      return
+    }
+    try {
+      await this.#clients.get(connection)?.query(`begin; select pg_advisory_xact_lock(${WRITE_LOCK_KEY})`)
+    } catch (error) {
+      // Begun, but not alone: the connection must not come back from the pool inside a transaction.
+      this.#broken.add(connection)
+      throw error
+    }
+  }
+
+  async commitTransaction(connection: DatabaseConnection): Promise<void> {
+    const answer = await this.#clients.get(connection)?.query('commit')
+    // What PostgreSQL says when a statement had failed, and the failure was caught and forgotten.
+    if (answer?.command === 'ROLLBACK') throw new Error('The transaction could not be committed: one of its statements had failed.')
+  }
+
+  async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
+    try {
+      await connection.executeQuery(CompiledQuery.raw('rollback'))
+    } catch {
+      // Why it is rolled back matters more, and is thrown already; without its connection it ends by itself.
+      this.#broken.add(connection)
+    }
+  }
+
+  async destroy(): Promise<void> {
+    await this.#pool.end()
+  }
+}
