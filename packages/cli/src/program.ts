@@ -8,6 +8,7 @@ import { addRepository } from './commands/repository.ts'
 import { RepositoryCommandFailure } from './commands/repository-endings.ts'
 import { addResource } from './commands/resource.ts'
 import { addServe } from './commands/serve.ts'
+import { addTag } from './commands/tag.ts'
 import { addTask } from './commands/task.ts'
 import { addToken } from './commands/token.ts'
 import { addVault } from './commands/vault.ts'
@@ -29,7 +30,7 @@ export function buildProgram(): Command {
     .showHelpAfterError('(--help explains the command)')
     .exitOverride()
     .addHelpText('after', `\nWherever an id is wanted, a name that only one thing has will do.\n${environmentHelp}\n\n${describeExitCodes()}`)
-  for (const add of [addServe, addResource, addVault, addCheckpoint, addBackup, addTask, addProtectable, addToken, addRepository, addDev]) add(program)
+  for (const add of [addServe, addResource, addVault, addTag, addCheckpoint, addBackup, addTask, addProtectable, addToken, addRepository, addDev]) add(program)
   return program
 }
 

@@ -1,14 +1,11 @@
 /** Vaults and the resources in them: what the calls take and answer. */
 import { Type, type Static } from 'typebox'
 import { ProviderId, SpecCode } from './enumerations.ts'
+import { CloudType, ObjectType, TagIn, TAG_KEY, TAG_VALUE, VAULT_TAGS_MAX } from './vault-parts.ts'
 
 const NAME = String.raw`^[\u4E00-\u9FA5\uf900-\ufa2da-zA-Z0-9_\-]*$`
 const NO_MARKUP = '^[^<>]*$'
-const TAG_KEY = String.raw`^[^\x00-\x1f=*<>\\,|/]+$`
-const TAG_VALUE = String.raw`^[^\x00-\x1f=*<>\\,|/]*$`
-
 export const VAULT_RESOURCES_MAX = 256
-export const VAULT_TAGS_MAX = 20
 export const VAULT_SIZE_GB_MIN = 10
 export const VAULT_SIZE_GB_MAX = 10_485_760
 
@@ -18,14 +15,8 @@ export const VaultResourceType = Type.Enum([
 ], { type: 'string', description: 'Kind of resource.' })
 export type VaultResourceType = Static<typeof VaultResourceType>
 
-export const ObjectType = Type.Enum(['server', 'disk', 'turbo', 'workspace', 'vmware', 'rds', 'file'], {
-  type: 'string', description: 'Flavour of a vault, by what it protects.',
-})
-export type ObjectType = Static<typeof ObjectType>
-
 const ProtectType = Type.Enum(['backup', 'replication'], { type: 'string', description: 'Purpose of a vault.' })
 const BillingProtectType = Type.Enum(['backup', 'replication', 'hybrid'], { type: 'string', description: 'Purpose of a vault.' })
-const CloudType = Type.Enum(['public', 'hybrid'], { type: 'string', description: 'Where the protected resources live.' })
 const VaultStatus = Type.Enum(['available', 'lock', 'frozen', 'deleting', 'error'], {
   type: 'string', description: 'lock: a change of size is in progress; not the WORM lock.',
 })
@@ -51,11 +42,6 @@ const ResourceCreate = Type.Object({
   extra_info: Type.Optional(ResourceExtraInfo),
 })
 export type ResourceCreate = Static<typeof ResourceCreate>
-
-const TagIn = Type.Object({
-  key: Type.String({ pattern: TAG_KEY, maxLength: 255, description: 'At most 36 characters without the blanks around, which are dropped.' }),
-  value: Type.Optional(Type.String({ pattern: TAG_VALUE, maxLength: 255, description: 'At most 43 characters without the blanks around, which are dropped.' })),
-})
 
 const BindRules = Type.Object({
   tags: Type.Optional(Type.Array(Type.Object({

@@ -52,6 +52,7 @@ export const failures = {
   'checkpoint.resource_not_inside': { status: 404, code: '6302', text: (f) => `The resource ${f['resourceId']} is not in vault ${f['vaultId']}.` },
   'operation_log.not_found': { status: 404, code: '6500', text: () => 'Operation log does not exist.' },
   'vault.too_many_tags': { status: 400, code: '6600', text: (f) => `A vault carries at most ${f['max']} tags.` },
+  'tag.not_found': { status: 404, code: '6601', text: (f) => `The vault ${f['vaultId']} has no tag with the key ${f['key']}.` },
   'restore.disk_not_found': { status: 404, code: '7000', text: (f) => `The disk ${f['resourceId']} does not exist.` },
   'parameter.invalid': { status: 400, code: '9900', text: (f) => `Invalid ${f['field']} provided: ${f['reason']}.` },
   'operation.not_supported': { status: 400, code: '9900', text: (f) => `${f['operation']} is not supported here: ${f['reason']}.` },

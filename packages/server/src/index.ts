@@ -9,4 +9,5 @@ export { unsupportedOperations, type UnsupportedOperation } from './http/routes/
 export { bootstrapPath, type Bootstrap } from './identity/index.ts'
 export { serve } from './main.ts'
 export { populate, populateDirectory, PopulateRefusal, type Populated, type PopulateOptions } from './populate/index.ts'
+export { matchesTags, parseTagFilter } from './tags/index.ts'
 export { allRoutes, openService, type Service, type ServiceOverrides } from './service.ts'

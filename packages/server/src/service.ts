@@ -16,6 +16,7 @@ import { policyRoutes } from './http/routes/policy-routes.ts'
 import { protectableRoutes } from './http/routes/protectable-routes.ts'
 import { resourceRoutes } from './http/routes/resource-routes.ts'
 import { openApiRoute, serviceRoutes } from './http/routes/service-routes.ts'
+import { tagRoutes } from './http/routes/tag-routes.ts'
 import { unsupportedRoutes } from './http/routes/unsupported-routes.ts'
 import { vaultRoutes } from './http/routes/vault-routes.ts'
 import { authenticate, makeBootstrapUser, updateBootstrapEndpoint } from './identity/index.ts'
@@ -46,6 +47,7 @@ export function allRoutes(deps: Deps): Route[] {
     ...identityRoutes(deps),
     ...resourceRoutes(deps),
     ...vaultRoutes(deps),
+    ...tagRoutes(deps),
     ...protectableRoutes(deps),
     ...backupRoutes(deps),
     ...checkpointRoutes(deps),

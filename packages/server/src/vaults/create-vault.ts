@@ -25,7 +25,7 @@ export async function createVault(
   if (wanted.billing.consistent_level === 'app_consistent' && wanted.billing.object_type !== 'server') {
     throw new Failure('parameter.invalid', { field: 'vault.billing.consistent_level', reason: 'only vaults for servers are app_consistent' })
   }
-  const tags = readTags(wanted.tags ?? [])
+  const tags = readTags('vault.tags', wanted.tags ?? [])
   const resources = readResources('vault.resources', wanted.resources)
   if (wanted.backup_policy_id !== undefined && wanted.backup_policy_id !== '') {
     throw new Failure('policy.not_found', { policyId: wanted.backup_policy_id })

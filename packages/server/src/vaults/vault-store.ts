@@ -1,5 +1,5 @@
 /** SQL of vaults, their resources and their tags. */
-import type { SelectQueryBuilder } from 'kysely'
+import type { Expression, ExpressionBuilder, SelectQueryBuilder, SqlBool } from 'kysely'
 import type { Reader, Transaction } from '../db/database.ts'
 import type { NewRow, Row, RowChange, Schema, VaultStatus } from '../db/schema.ts'
 import type { ProjectId, ResourceId, VaultId } from '../ids.ts'
@@ -30,6 +30,8 @@ export interface VaultFilter {
   /** Vaults that hold any of these. */
   readonly resourceIds?: readonly string[] | undefined
   readonly enterpriseProjectId?: string | undefined
+  /** What else must hold: other nouns' conditions. */
+  readonly narrow?: ((eb: ExpressionBuilder<Schema, 'vaults'>) => Expression<SqlBool>) | undefined
 }
 
 export interface VaultPage {
@@ -70,18 +72,23 @@ export async function findVaultViews(db: Reader, projectId: ProjectId, ids: read
 export async function selectVaultPage(
   db: Reader, projectId: ProjectId, filter: VaultFilter, page: VaultPage,
 ): Promise<{ views: VaultView[], count: number }> {
-  const { count } = await matching(db.selectFrom('vaults'), projectId, filter)
-    .select(({ fn }) => fn.countAll<number>().as('count')).executeTakeFirstOrThrow()
+  const count = await countVaults(db, projectId, filter)
   let rows = matching(db.selectFrom('vaults').selectAll('vaults'), projectId, filter)
     .orderBy('vaults.created_at', 'desc').orderBy('vaults.id', 'desc').limit(page.limit)
   if (page.marker === undefined) {
     rows = rows.offset(page.offset)
   } else {
     const last = await findVault(db, projectId, page.marker as VaultId)
-    if (last === undefined) return { views: [], count: Number(count) }
+    if (last === undefined) return { views: [], count }
     rows = rows.where(({ eb, refTuple, tuple }) => eb(refTuple('vaults.created_at', 'vaults.id'), '<', tuple(last.created_at, last.id)))
   }
-  return { views: await addDetails(db, projectId, await rows.execute()), count: Number(count) }
+  return { views: await addDetails(db, projectId, await rows.execute()), count }
+}
+
+export async function countVaults(db: Reader, projectId: ProjectId, filter: VaultFilter): Promise<number> {
+  const { count } = await matching(db.selectFrom('vaults'), projectId, filter)
+    .select(({ fn }) => fn.countAll<number>().as('count')).executeTakeFirstOrThrow()
+  return Number(count)
 }
 
 function matching<Output>(
@@ -95,6 +102,7 @@ function matching<Output>(
   if (filter.protectType !== undefined) narrowed = narrowed.where('vaults.protect_type', '=', filter.protectType as Row<'vaults'>['protect_type'])
   if (filter.objectType !== undefined) narrowed = narrowed.where('vaults.object_type', '=', filter.objectType)
   if (filter.enterpriseProjectId !== undefined) narrowed = narrowed.where('vaults.enterprise_project_id', '=', filter.enterpriseProjectId)
+  if (filter.narrow !== undefined) narrowed = narrowed.where(filter.narrow)
   const { resourceIds } = filter
   if (resourceIds === undefined) return narrowed
   return narrowed.where('vaults.id', 'in', (eb) => eb.selectFrom('vault_resources').select('vault_resources.vault_id')

@@ -17,7 +17,6 @@ const NO_SCHEDULER = 'nothing runs on a schedule yet, so start runs with createC
 const ONE_PROJECT = 'the server has one project, so there is nobody to share with'
 const ONE_REGION = 'there is no second region'
 const ONE_MACHINE = 'there are no agents on other machines, so declare what this machine holds as resources'
-const TAGS_ON_CREATION = 'tags are given when a vault is created, and shown with it'
 const FIGURES_IN_LISTS = 'vaults show their own figures, in listVault'
 const NO_ORGANIZATIONS = 'there are no organizations'
 const NO_OLDER_SERVICE = 'there is no older service to move from'
@@ -56,13 +55,6 @@ export const unsupportedOperations: readonly UnsupportedOperation[] = [
   ...of('there is no hybrid storage to take backups over from',
     ['importBackup', 'POST', '/v3/:project_id/backups/sync'],
     ['importCheckpoint', 'POST', '/v3/:project_id/checkpoints/sync']),
-  ...of(TAGS_ON_CREATION,
-    ['showVaultTag', 'GET', '/v3/:project_id/vault/:vault_id/tags'],
-    ['createVaultTags', 'POST', '/v3/:project_id/vault/:vault_id/tags'],
-    ['deleteVaultTag', 'DELETE', '/v3/:project_id/vault/:vault_id/tags/:key'],
-    ['batchCreateAndDeleteVaultTags', 'POST', '/v3/:project_id/vault/:vault_id/tags/action'],
-    ['showVaultProjectTag', 'GET', '/v3/:project_id/vault/tags'],
-    ['showVaultResourceInstances', 'POST', '/v3/:project_id/vault/resource_instances/action']),
   ...of(FIGURES_IN_LISTS,
     ['showSummary', 'GET', '/v3/:project_id/vaults/summary'],
     ['showStorageUsage', 'GET', '/v3/:project_id/storage_usage']),
