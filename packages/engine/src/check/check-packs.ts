@@ -2,8 +2,9 @@
  * The packs of a repository: whether each is there and as long as the index says, and, when data is
  * read, whether every byte of it is what it should be.
  */
-import { Failure, throwIfCancelled } from '../failure.ts'
+import { throwIfCancelled } from '../failure.ts'
 import type { PackedBlob } from '../format/pack-header.ts'
+import type { PackVerdict } from '../repository/crew/verify-pack.ts'
 import type { PackContents, Repository } from '../repository/repository.ts'
 import type { PackId } from '../repository/types.ts'
 import { ByteBudget } from '../restore/byte-budget.ts'
@@ -14,7 +15,6 @@ import type { CheckFindings } from './findings.ts'
 /** Programs make packs of at most 128 MiB, and one blob over that. */
 const PACK_BYTES_MAX = 512 * 1024 * 1024
 const PACK_BYTES_HELD_MAX = 48 * 1024 * 1024
-const PLAIN_BYTES_HELD_MAX = 32 * 1024 * 1024
 const PACKS_AT_ONCE = 3
 
 /** What the storage holds of the packs that the index names. */
@@ -83,7 +83,6 @@ export async function readPacks(
   const bytesTotal = chosen.values().reduce((sum, size) => sum + size, 0)
   let bytesDone = 0
   const packBudget = new ByteBudget(PACK_BYTES_HELD_MAX)
-  const plainBudget = new ByteBudget(PLAIN_BYTES_HELD_MAX)
   const rest = wholePacks(repository, chosen)
   const stop = new AbortController()
   const workers = Array.from({ length: PACKS_AT_ONCE }, async () => {
@@ -94,7 +93,7 @@ export async function readPacks(
       const size = chosen.get(pack.id) ?? 0
       await packBudget.take(size)
       try {
-        await readOnePack(repository, pack, size, splitPackIds.has(pack.id), findings, health, plainBudget, options.signal)
+        await readOnePack(repository, pack, size, splitPackIds.has(pack.id), findings, health)
       } catch (error) {
         stop.abort()
         throw error
@@ -126,17 +125,15 @@ function* wholePacks(repository: Repository, wanted: ReadonlyMap<PackId, number>
 }
 
 async function readOnePack(
-  repository: Repository, pack: PackContents, size: number, isSplit: boolean,
-  findings: CheckFindings, health: BlobHealthRecord, plainBudget: ByteBudget, signal: AbortSignal | undefined,
+  repository: Repository, { id: packId, blobs }: PackContents, size: number, isSplit: boolean, findings: CheckFindings, health: BlobHealthRecord,
 ): Promise<void> {
-  const packId = pack.id
   if (size > PACK_BYTES_MAX) {
     findings.add('pack.too_big', { packId }, `${size} bytes`)
     return
   }
-  let stored: Uint8Array
+  let verdict: PackVerdict
   try {
-    stored = await repository.readPack(packId, 0, size)
+    verdict = await repository.verifyPack(packId, size, blobs)
   } catch (error) {
     // It was there a moment ago.
     const damage = damageOf(error)
@@ -145,50 +142,14 @@ async function readOnePack(
     findings.add('pack.missing', { packId }, damage.code)
     return
   }
-  if ((await sha256(stored)) !== packId) findings.add('pack.damaged', { packId })
-  await checkHeader(repository, pack, size, isSplit, findings, signal)
-  await Promise.all(
-    pack.blobs.map(async (blob) => {
-      const end = blob.offset + blob.length
-      // That the pack is too short has been found already.
-      if (end > size) return
-      await plainBudget.take(blob.plainLength)
-      try {
-        throwIfCancelled(signal)
-        await repository.openBlob(blob.type, blob.id, { ...blob, packId }, stored.subarray(blob.offset, end))
-      } catch (error) {
-        const damage = damageOf(error)
-        if (damage === undefined) throw error
-        health.setPlaceDamaged(packId, blob.offset)
-        findings.add('blob.damaged', { packId, blobId: blob.id }, `${blob.length} bytes at ${blob.offset}`)
-      } finally {
-        plainBudget.giveBack(blob.plainLength)
-      }
-    }),
-  )
-}
-
-async function checkHeader(
-  repository: Repository, pack: PackContents, size: number, isSplit: boolean, findings: CheckFindings, signal: AbortSignal | undefined,
-): Promise<void> {
-  let header: PackedBlob[]
-  try {
-    header = await repository.readPackHeader(pack.id, size, signal)
-  } catch (error) {
-    if (damageOf(error) === undefined) throw error
-    findings.add('pack.header_damaged', { packId: pack.id }, error instanceof Failure ? String(error.facts['reason'] ?? error.code) : '')
-    return
+  if (!verdict.hasItsName) findings.add('pack.damaged', { packId })
+  const { header } = verdict
+  if ('damage' in header) findings.add('pack.header_damaged', { packId }, header.damage)
+  else if (!header.agrees || (!isSplit && header.blobCount !== blobs.length)) findings.add('pack.header_differs', { packId })
+  for (const place of verdict.damaged) {
+    const blob = blobs[place]
+    if (blob === undefined) continue
+    health.setPlaceDamaged(packId, blob.offset)
+    findings.add('blob.damaged', { packId, blobId: blob.id }, `${blob.length} bytes at ${blob.offset}`)
   }
-  const inHeader = new Set(header.map(describeBlob))
-  const isKnown = pack.blobs.every((blob) => inHeader.has(describeBlob(blob)))
-  if (!isKnown || (!isSplit && header.length !== pack.blobs.length)) findings.add('pack.header_differs', { packId: pack.id })
-}
-
-function describeBlob({ type, id, offset, length, plainLength, compressed }: PackedBlob): string {
-  return [type, id, offset, length, plainLength, compressed].join(' ')
-}
-
-async function sha256(bytes: Uint8Array): Promise<string> {
-  const view = new Uint8Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.length)
-  return Buffer.from(await crypto.subtle.digest('SHA-256', view)).toString('hex')
 }

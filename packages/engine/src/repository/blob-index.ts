@@ -19,6 +19,7 @@ import type { BlobId, BlobLocation, BlobType, PackId } from './types.ts'
 
 const PAGE_BITS = 13
 const PAGE_ENTRIES = 1 << PAGE_BITS
+const ID_BYTES = 4 * ID_WORDS
 const TREE_BIT = 0x8000_0000
 
 interface Page {
@@ -158,7 +159,15 @@ export class BlobIndex {
   }
 
   #blobsOf({ firstEntry, entryCount }: PackRow): PackedBlob[] {
-    return Array.from({ length: entryCount }, (_, i) => this.#blobOf(firstEntry + i))
+    // One long text of digits that ids are cut from costs a fraction of a text for each.
+    const bytes = Buffer.allocUnsafe(entryCount * ID_BYTES)
+    for (let i = 0; i < entryCount; i += 1) {
+      const { ids } = this.#page(firstEntry + i)
+      const at = ((firstEntry + i) & (PAGE_ENTRIES - 1)) * ID_WORDS
+      for (let word = 0; word < ID_WORDS; word += 1) bytes.writeInt32BE(ids[at + word] ?? 0, i * ID_BYTES + word * 4)
+    }
+    const digits = bytes.toString('hex')
+    return Array.from({ length: entryCount }, (_, i) => this.#blobOf(firstEntry + i, digits.slice(i * 2 * ID_BYTES, (i + 1) * 2 * ID_BYTES) as BlobId))
   }
 
   #page(entry: number): Page {
@@ -254,13 +263,9 @@ export class BlobIndex {
     }
   }
 
-  #blobOf(entry: number): PackedBlob {
-    const { ids } = this.#page(entry)
-    const at = (entry & (PAGE_ENTRIES - 1)) * ID_WORDS
-    let id = ''
-    for (let word = 0; word < ID_WORDS; word += 1) id += ((ids[at + word] ?? 0) >>> 0).toString(16).padStart(8, '0')
+  #blobOf(entry: number, id: BlobId): PackedBlob {
     const { offset, length, plainLength, compressed } = this.#locationOf(entry)
     const type = this.#number(entry, 0) >= TREE_BIT ? 'tree' : 'data'
-    return { type, id: id as BlobId, offset, length, plainLength, compressed }
+    return { type, id, offset, length, plainLength, compressed }
   }
 }

@@ -14,9 +14,11 @@ import { BlobCrew } from './crew/blob-crew.ts'
 import type { HeldBytes } from './crew/blob-crew.ts'
 import { BLOB_BYTES_MAX } from './crew/blob-work.ts'
 import type { OpenedBlob } from './crew/protocol.ts'
+import { packTableOf } from './crew/verify-pack.ts'
 import { failureCode, guardStorage } from './guarded-storage.ts'
 import { CONFIG_KEY, idOfKey, keyOf } from './layout.ts'
 import { acquireLock, listLocks } from './lock.ts'
+import { PackMemories } from './pack-memories.ts'
 import { createPackWriter } from './pack-writer.ts'
 import type { PackWriter } from './pack-writer.ts'
 import type { Repository, StoredSnapshot } from './repository.ts'
@@ -70,6 +72,7 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
   const files = createSealedFiles(guarded, sealer, version)
   const chunker = createChunker(chunkerPolynomial)
   const crew = new BlobCrew(masterKey, { version, level })
+  const packMemories = new PackMemories()
   let underWay = 0
   let onIdle: (() => void) | undefined
   let loaded: { readonly index: BlobIndex; readonly writer: PackWriter } | undefined
@@ -100,7 +103,7 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
         if (failureCode(error) !== 'storage.not_found' || attempt === INDEX_ATTEMPTS_MAX) throw error
       }
     }
-    loaded = { index, writer: createPackWriter(guarded, sealer, (memory, bytes) => crew.name(memory, bytes), files, index, now) }
+    loaded = { index, writer: createPackWriter(guarded, sealer, (memory, bytes) => crew.name(memory, bytes), files, index, packMemories, now) }
   }
 
   /** What is under way must end before the threads that do it. */
@@ -229,6 +232,19 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
       const blobs = decodePackHeader(header)
       if (blobs === undefined) throw damaged('header has an unknown form')
       return blobs
+    },
+
+    async verifyPack(id, packBytes, blobs) {
+      throwIfCancelled(options.signal)
+      underWay += 1
+      const memory = packMemories.take(packBytes)
+      try {
+        await readPack(id, 0, packBytes, new Uint8Array(memory, 0, packBytes))
+        return await crew.verify(memory, packBytes, id, packTableOf(blobs))
+      } finally {
+        packMemories.give(memory)
+        leave()
+      }
     },
 
     chunker: () => chunker,

@@ -19,6 +19,7 @@ import type { BlobIndex } from './blob-index.ts'
 import type { SealedBlob } from './crew/blob-work.ts'
 import { putNamedByContent } from './guarded-storage.ts'
 import { keyOf } from './layout.ts'
+import type { PackMemories } from './pack-memories.ts'
 import type { SealedFiles } from './sealed-files.ts'
 import type { BlobId, BlobType, PackId } from './types.ts'
 
@@ -30,9 +31,6 @@ const UPLOADS_MAX = 2
 /** Index files are closed at this size, and after this time even when smaller. */
 export const INDEX_BLOBS_MAX = 50_000
 const INDEX_AGE_MS_MAX = 10 * 60_000
-
-/** Memory for a pack with a last blob as long as the chunker cuts them, and its header. */
-const PACK_MEMORY_BYTES = 25 * 1024 * 1024
 
 interface OpenPack {
   readonly memory: SharedArrayBuffer
@@ -90,13 +88,12 @@ export function createPackWriter(
   name: (memory: SharedArrayBuffer, bytes: number) => Promise<PackId>,
   files: SealedFiles,
   index: BlobIndex,
+  memories: PackMemories,
   now: () => Date,
 ): PackWriter {
   const pending: Record<BlobType, Set<BlobId>> = { data: new Set(), tree: new Set() }
   const open = new Map<BlobType, OpenPack>()
   const uploads = new Set<Promise<void>>()
-  /** Memory of packs that have been stored, for those that come. */
-  const idleMemory: SharedArrayBuffer[] = []
   let unindexed: IndexedPack[] = []
   let unindexedBlobs = 0
   let unindexedSince = 0
@@ -118,11 +115,6 @@ export function createPackWriter(
     await files.save('index', encodeIndex(packs))
   }
 
-  function takeMemory(bytes: number): SharedArrayBuffer {
-    if (bytes > PACK_MEMORY_BYTES) return new SharedArrayBuffer(bytes)
-    return idleMemory.pop() ?? new SharedArrayBuffer(PACK_MEMORY_BYTES)
-  }
-
   async function upload(pack: OpenPack): Promise<void> {
     const { memory } = pack
     let bytes = pack.filled
@@ -132,7 +124,7 @@ export function createPackWriter(
     }
     const id = await name(memory, bytes)
     await putNamedByContent(storage, keyOf('data', id), [new Uint8Array(memory, 0, bytes)])
-    if (memory.byteLength === PACK_MEMORY_BYTES) idleMemory.push(memory)
+    memories.give(memory)
     const indexed = { id, blobs: pack.blobs }
     index.addPack(indexed)
     for (const blob of pack.blobs) pending[blob.type].delete(blob.id)
@@ -165,7 +157,7 @@ export function createPackWriter(
         startUpload(type)
         pack = undefined
       }
-      pack ??= { memory: takeMemory(stored.length + sealedHeaderBytes(1)), blobs: [], filled: 0 }
+      pack ??= { memory: memories.take(stored.length + sealedHeaderBytes(1)), blobs: [], filled: 0 }
       open.set(type, pack)
       new Uint8Array(pack.memory, pack.filled).set(stored)
       pack.blobs.push({ type, id, offset: pack.filled, length: stored.length, plainLength, compressed })

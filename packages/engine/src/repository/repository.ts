@@ -3,6 +3,7 @@ import type { PackedBlob } from '../format/pack-header.ts'
 import type { Snapshot } from '../format/snapshot.ts'
 import type { Chunker } from '../chunker/chunker.ts'
 import type { Failure } from '../failure.ts'
+import type { PackVerdict } from './crew/verify-pack.ts'
 import type { LockOptions, RepositoryLock } from './lock.ts'
 import type { StoredFiles } from './stored-files.ts'
 import type { BlobId, BlobLocation, BlobReader, BlobType, BlobWriter, PackId, SnapshotId } from './types.ts'
@@ -87,6 +88,9 @@ export interface Repository extends BlobWriter, BlobReader, AsyncDisposable {
   statPack(id: PackId, signal?: AbortSignal): Promise<number | undefined>
   /** The blobs that a pack's own header names. Throws `repository.damaged`. */
   readPackHeader(id: PackId, packBytes: number, signal?: AbortSignal): Promise<PackedBlob[]>
+
+  /** Reads a pack whole and judges it beside the blobs that should lie in it. Throws `blob.missing`, or `blob.damaged` when it is shorter. */
+  verifyPack(id: PackId, packBytes: number, blobs: readonly PackedBlob[]): Promise<PackVerdict>
 
   /** Splits byte streams into content-defined chunks, as every other client of the repository does. */
   chunker(): Chunker

@@ -18,6 +18,8 @@ import { packPlaces } from './protocol.ts'
 import type { Answers, OpenedBlob, OpenOrder, SealOrder, SlotPlace } from './protocol.ts'
 import { SlabPool } from './slab-pool.ts'
 import type { Slab } from './slab-pool.ts'
+import { verifyPack } from './verify-pack.ts'
+import type { PackTable, PackVerdict } from './verify-pack.ts'
 import { workerPool } from './worker-pool.ts'
 
 /** What lies in slabs at once: enough for every worker to have work waiting, and for the longest chunks. */
@@ -175,6 +177,12 @@ export class BlobCrew {
   async name(memory: SharedArrayBuffer, bytes: number): Promise<PackId> {
     if (this.#staysInPlace(bytes)) return idOf<PackId>(new Uint8Array(memory, 0, bytes))
     return workerPool.submit(this.#getKeyId(), { kind: 'name', memory, bytes }, bytes)
+  }
+
+  /** Judges a pack that lies at the beginning of some memory. */
+  async verify(memory: SharedArrayBuffer, bytes: number, packId: PackId, table: PackTable): Promise<PackVerdict> {
+    if (this.#staysInPlace(bytes)) return verifyPack(this.#sealer, packId, new Uint8Array(memory, 0, bytes), table)
+    return workerPool.submit(this.#getKeyId(), { kind: 'verify', memory, bytes, packId, table }, bytes)
   }
 
   /** Ends the crew's work; nothing may be under way any more. */

@@ -133,3 +133,8 @@ export function openStored(
   if (Buffer.compare(foundHash, id) !== 0) return { damage: 'content does not match id' }
   return { plaintext }
 }
+
+/** Whether a stored blob can be opened and is what its id says; the plaintext is not kept. */
+export function plaintextIsGood(sealer: Sealer, id: Uint8Array, form: StoredForm, stored: Uint8Array): boolean {
+  return 'plaintext' in openStored(sealer, id, form, stored, (length) => plaintexts.take(length))
+}

@@ -3,6 +3,7 @@ import type { Failure } from '../../failure.ts'
 import type { IndexTable } from '../index-table.ts'
 import type { BlobType, PackId } from '../types.ts'
 import type { SealingRules, StoredForm } from './blob-work.ts'
+import type { PackTable, PackVerdict } from './verify-pack.ts'
 
 /** A slot in shared memory. */
 export interface SlotPlace {
@@ -72,6 +73,8 @@ export type Work =
   /** An index file as it was read. */
   | { readonly kind: 'index'; readonly id: string; readonly stored: Uint8Array }
   | { readonly kind: 'name'; readonly memory: SharedArrayBuffer; readonly bytes: number }
+  /** A pack that lies at the beginning of some memory. */
+  | { readonly kind: 'verify'; readonly memory: SharedArrayBuffer; readonly bytes: number; readonly packId: PackId; readonly table: PackTable }
 
 export type OpenedBlob = { readonly plaintext: Uint8Array } | { readonly damage: string }
 
@@ -84,6 +87,7 @@ export interface Answers {
   readonly index: IndexTable
   /** The hash of the memory's first bytes. */
   readonly name: PackId
+  readonly verify: PackVerdict
 }
 
 /** What goes to a worker. A key comes before the first work that needs it. */

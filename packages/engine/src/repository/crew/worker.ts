@@ -13,6 +13,7 @@ import { hashSlot, openStored, sealSlot, slotBytes } from './blob-work.ts'
 import type { SealingRules } from './blob-work.ts'
 import { unpackPlaces } from './protocol.ts'
 import type { Answers, Order, Places, Reply, Work } from './protocol.ts'
+import { verifyPack } from './verify-pack.ts'
 
 assert(parentPort !== null)
 const port = parentPort
@@ -64,6 +65,8 @@ function run(sealer: Sealer, rules: SealingRules, work: Work, transfers: Transfe
     }
     case 'name':
       return idOf<PackId>(new Uint8Array(work.memory, 0, work.bytes))
+    case 'verify':
+      return verifyPack(sealer, work.packId, new Uint8Array(work.memory, 0, work.bytes), work.table)
   }
 }
 
