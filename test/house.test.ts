@@ -56,6 +56,7 @@ const layers: readonly (readonly string[])[] = [
   ['jobs', 'operations', 'identity', 'resources'],
   ['backups', 'checkpoints', 'vaults', 'tags', 'protectables', 'populate'],
   ['agent-host'],
+  ['tasks'],
   ['http'],
 ]
 

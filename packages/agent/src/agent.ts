@@ -3,26 +3,36 @@
  * nothing about the catalogue, and knows no other way to the server than the channel.
  *
  * Stopping parks: every job's signal aborts, the engine stores what it has uploaded, and the job is
- * given back instead of failed. A job that ends by itself meanwhile is reported as it ended.
+ * given back instead of failed. Cancelling does the same to one job, which does not come back. A job
+ * that ends by itself meanwhile is reported as it ended.
  */
 import { describeTaskFailure } from './task-failure.ts'
 import { runBackup } from './run-backup.ts'
 import { runForget } from './run-forget.ts'
 import { runRemoveVault } from './run-remove-vault.ts'
 import { runRestore } from './run-restore.ts'
-import type { AgentSettings, Assignment, FromAgent, JobEnd, Outcome, TaskFailure, ToAgent } from './protocol.ts'
+import type { AgentSettings, Assignment, FromAgent, JobActivity, JobEnd, Outcome, TaskFailure, ToAgent } from './protocol.ts'
 import { measureVault, type WorkContext } from './vault-repository.ts'
 
 const PROGRESS_EVERY_MS = 500
 
 export interface Agent {
   readonly receive: (message: Exclude<ToAgent, { type: 'stop' }>) => void
+  /** What it works on, for whoever watches whether that goes on. */
+  readonly listActivity: () => JobActivity[]
   /** Resolves when every job has been given back or has ended. */
   readonly stop: () => Promise<void>
 }
 
+interface RunningJob {
+  readonly controller: AbortController
+  signs: number
+  cancelled: boolean
+  end: Promise<void>
+}
+
 export function createAgent(send: (message: FromAgent) => void, log: (text: string) => void): Agent {
-  const running = new Map<string, { readonly controller: AbortController, readonly end: Promise<void> }>()
+  const running = new Map<string, RunningJob>()
   let settings: AgentSettings | undefined
   let asking = false
   let askAgain = false
@@ -47,7 +57,9 @@ export function createAgent(send: (message: FromAgent) => void, log: (text: stri
     for (const job of assignments) {
       const controller = new AbortController()
       if (stopping) controller.abort()
-      running.set(job.jobId, { controller, end: run(job, { settings: known, signal: controller.signal, describe }) })
+      const state: RunningJob = { controller, signs: 0, cancelled: false, end: Promise.resolve() }
+      running.set(job.jobId, state)
+      state.end = run(job, state, { settings: known, signal: controller.signal, describe })
     }
     if (askAgain) {
       askAgain = false
@@ -55,14 +67,18 @@ export function createAgent(send: (message: FromAgent) => void, log: (text: stri
     }
   }
 
-  async function run(job: Assignment, context: WorkContext): Promise<void> {
-    // The map must hold the job before it can end.
-    await Promise.resolve()
+  async function run(job: Assignment, state: RunningJob, context: WorkContext): Promise<void> {
+    const tell = throttle((percent) => send({ type: 'progress', jobId: job.jobId, percent }))
+    const onProgress = (percent: number): void => {
+      state.signs += 1
+      tell(percent)
+    }
     let end: JobEnd
     try {
-      end = { type: 'done', outcome: await work(job, context, throttle((percent) => send({ type: 'progress', jobId: job.jobId, percent }))) }
+      end = { type: 'done', outcome: await work(job, context, onProgress) }
     } catch (error) {
-      end = context.signal.aborted ? { type: 'parked' } : { type: 'failed', failure: describe(error) }
+      const stopped = { type: state.cancelled ? 'cancelled' : 'parked' } as const
+      end = context.signal.aborted ? stopped : { type: 'failed', failure: describe(error) }
     }
     // One after the other, so that of two jobs in a vault the later report has the later count.
     reporting = reporting.then(() => report(job, end))
@@ -74,6 +90,13 @@ export function createAgent(send: (message: FromAgent) => void, log: (text: stri
   async function report(job: Assignment, end: JobEnd): Promise<void> {
     const usedBytes = await measureVault(job.vault).catch(() => undefined)
     send({ type: 'end', jobId: job.jobId, end, usedBytes })
+  }
+
+  function cancel(jobId: string): void {
+    const job = running.get(jobId)
+    if (job === undefined) return
+    job.cancelled = true
+    job.controller.abort()
   }
 
   function describe(error: unknown): TaskFailure {
@@ -95,8 +118,12 @@ export function createAgent(send: (message: FromAgent) => void, log: (text: stri
         case 'wake':
           ask()
           break
+        case 'cancel':
+          cancel(message.jobId)
+          break
       }
     },
+    listActivity: () => Array.from(running, ([jobId, { signs }]) => ({ jobId, signs })),
     async stop() {
       stopping = true
       for (const { controller } of running.values()) controller.abort()

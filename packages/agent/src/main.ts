@@ -31,7 +31,7 @@ async function stop(): Promise<void> {
 
 process.on('message', (message) => {
   const known = message as ToAgent
-  if (known.type === 'settings') setInterval(() => send({ type: 'alive' }), known.settings.aliveEveryMs)
+  if (known.type === 'settings') setInterval(() => send({ type: 'alive', jobs: agent.listActivity() }), known.settings.aliveEveryMs)
   if (known.type === 'stop') void stop()
   else agent.receive(known)
 })

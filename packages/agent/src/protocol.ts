@@ -3,7 +3,7 @@
  * work, the server leases; secrets travel only here. Messages of one side arrive in order.
  *
  *   agent  -> server   lease; per job: progress*, end; alive
- *   server -> agent    settings (first), assign (answers a lease), wake (there may be new work), stop
+ *   server -> agent    settings (first), assign (answers a lease), wake (there may be new work), cancel (a job), stop
  */
 
 /** What the agent has to know before it can work. */
@@ -133,6 +133,7 @@ export type ToAgent =
   | { readonly type: 'settings', readonly settings: AgentSettings }
   | { readonly type: 'assign', readonly assignments: readonly Assignment[] }
   | { readonly type: 'wake' }
+  | { readonly type: 'cancel', readonly jobId: string }
   | { readonly type: 'stop' }
 
 /** How a job ended, or that it is to go on later. */
@@ -140,9 +141,16 @@ export type JobEnd =
   | { readonly type: 'done', readonly outcome: Outcome }
   | { readonly type: 'failed', readonly failure: TaskFailure }
   | { readonly type: 'parked' }
+  | { readonly type: 'cancelled' }
+
+/** A job that the agent works on, and how often the work has shown a sign of going on. */
+export interface JobActivity {
+  readonly jobId: string
+  readonly signs: number
+}
 
 export type FromAgent =
-  | { readonly type: 'alive' }
+  | { readonly type: 'alive', readonly jobs: readonly JobActivity[] }
   | { readonly type: 'lease', readonly places: number }
   | { readonly type: 'progress', readonly jobId: string, readonly percent: number }
   | {

@@ -16,6 +16,9 @@ export interface ServeFlags {
   readonly region?: string
   readonly strictResources?: boolean
   readonly logLevel?: string
+  readonly jobsPerAgent?: string
+  readonly writersPerVault?: string
+  readonly stuckAfter?: string
   readonly config?: string
 }
 
@@ -47,8 +50,28 @@ export function readServeSettings(flags: ServeFlags, environment: Environment, w
     region: text(flags.region, 'OPENCBR_REGION', 'region')?.value ?? serveDefaults.region,
     allowPaths: (allowPaths?.value ?? []).map((path) => resolve(workingDirectory, path)),
     strictResources: strict?.value ?? false,
+    ...readLimits(flags, environment, file),
     logLevel: parseLogLevel(text(flags.logLevel, 'OPENCBR_LOG_LEVEL', 'log_level') ?? { value: serveDefaults.logLevel, from: 'the default' }),
   }
+}
+
+/** Those that are not given are left to the server. */
+function readLimits(
+  flags: ServeFlags, environment: Environment, file: ConfigFile | undefined,
+): Pick<ServerConfig, 'jobsPerAgent' | 'writersPerVault' | 'stuckAfterSeconds'> {
+  const count = (flag: string | undefined, variable: string, member: string): number | undefined => {
+    const setting = pick<unknown>(flag, given(environment, variable), variable, file, member, (value) => value)
+    if (setting === undefined) return undefined
+    const number = typeof setting.value === 'number' || /^\d{1,9}$/.test(String(setting.value)) ? Number(setting.value) : Number.NaN
+    if (Number.isInteger(number) && number >= 1) return number
+    throw new CommandFailure('usage', `The setting ${member} (${setting.from}) must be a whole number from 1 on.`)
+  }
+  const limits = {
+    jobsPerAgent: count(flags.jobsPerAgent, 'OPENCBR_JOBS_PER_AGENT', 'jobs_per_agent'),
+    writersPerVault: count(flags.writersPerVault, 'OPENCBR_WRITERS_PER_VAULT', 'writers_per_vault'),
+    stuckAfterSeconds: count(flags.stuckAfter, 'OPENCBR_STUCK_AFTER', 'stuck_after'),
+  }
+  return Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined))
 }
 
 interface Setting<Value> {
@@ -62,7 +85,7 @@ interface ConfigFile {
   readonly members: Readonly<Record<string, unknown>>
 }
 
-const MEMBERS = new Set(['data', 'listen', 'allow_paths', 'region', 'strict_resources', 'log_level'])
+const MEMBERS = new Set(['data', 'listen', 'allow_paths', 'region', 'strict_resources', 'log_level', 'jobs_per_agent', 'writers_per_vault', 'stuck_after'])
 
 function readConfigFile(path: string | undefined, workingDirectory: string): ConfigFile | undefined {
   if (path === undefined) return undefined

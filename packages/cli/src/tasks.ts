@@ -42,7 +42,21 @@ export async function tasksStartedBy(api: Api, query: Readonly<Record<string, Qu
  * Waits until every task has ended, and shows how far they are. Resolves to the tasks as they ended.
  * Throws a `CommandFailure`: `taskFailed` unless all ended in success, `stillRunning` at the timeout.
  */
-export async function waitForTasks(api: Api, ids: readonly string[], { timeoutSeconds }: WaitOptions = {}): Promise<readonly OperationLog[]> {
+export async function waitForTasks(api: Api, ids: readonly string[], options: WaitOptions = {}): Promise<readonly OperationLog[]> {
+  const tasks = await waitForEnds(api, ids, options)
+  const failed = tasks.filter((task) => task.status !== 'success')
+  if (failed.length > 0) throw new CommandFailure('taskFailed', failed.map(describeFailure).join('\n'), { answer: { operation_logs: tasks } })
+  return tasks
+}
+
+/** Waits until a task has ended, however it does. */
+export async function waitForEnd(api: Api, id: string, options: WaitOptions = {}): Promise<OperationLog> {
+  const [task] = await waitForEnds(api, [id], options)
+  if (task === undefined) throw new TypeError('a task was waited for and is not there')
+  return task
+}
+
+async function waitForEnds(api: Api, ids: readonly string[], { timeoutSeconds }: WaitOptions): Promise<readonly OperationLog[]> {
   const deadline = timeoutSeconds === undefined ? Infinity : performance.now() + timeoutSeconds * 1000
   const comeBack = `The work goes on. To wait for it again: opencbr task wait ${ids.join(' ')}`
   const onInterrupt = (): void => {
@@ -66,10 +80,7 @@ export async function waitForTasks(api: Api, ids: readonly string[], { timeoutSe
       await delay(pauseMs)
       pauseMs = Math.min(pauseMs * 1.5, POLL_MS_MAX)
     }
-    const tasks = [...ended.values()]
-    const failed = tasks.filter((task) => task.status !== 'success')
-    if (failed.length > 0) throw new CommandFailure('taskFailed', failed.map(describeFailure).join('\n'), { answer: { operation_logs: tasks } })
-    return tasks
+    return [...ended.values()]
   } finally {
     process.off('SIGINT', onInterrupt)
     show.end()

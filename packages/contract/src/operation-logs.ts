@@ -36,6 +36,12 @@ export const ShowOperationLogParams = Type.Object({
   operation_log_id: Type.String({ description: 'Task id.' }),
 })
 
+/** Of `/x/v1/{project_id}/tasks/{task_id}/…`. */
+export const TaskParams = Type.Object({
+  project_id: Type.String(),
+  task_id: Type.String({ description: 'Task id.' }),
+})
+
 const NullableText = (description: string) => Type.Union([Type.String(), Type.Null()], { description })
 
 const OperationResource = Type.Object({

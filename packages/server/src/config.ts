@@ -9,6 +9,12 @@ export interface ServerConfig {
   readonly allowPaths: readonly string[]
   /** Refuse to associate a resource that no agent offers, instead of failing its backup. */
   readonly strictResources: boolean
+  /** Jobs that an agent works on at a time. */
+  readonly jobsPerAgent?: number | undefined
+  /** Backups that run in one vault at a time. */
+  readonly writersPerVault?: number | undefined
+  /** A job that shows no sign of going on for so long is given up. */
+  readonly stuckAfterSeconds?: number | undefined
   readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug'
 }
 

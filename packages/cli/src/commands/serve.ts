@@ -11,8 +11,11 @@ export function addServe(program: Command): void {
       + '(OPENCBR_ALLOW_PATH, separated by colons; default: none)', collect)
     .option('--region <name>', `the region that clients name (OPENCBR_REGION, default ${serveDefaults.region})`)
     .option('--strict-resources', 'refuse resources that no agent offers, instead of failing their backups (OPENCBR_STRICT_RESOURCES)')
+    .option('--jobs-per-agent <count>', 'jobs that an agent works on at a time (OPENCBR_JOBS_PER_AGENT, default 2)')
+    .option('--writers-per-vault <count>', 'backups that run in one vault at a time (OPENCBR_WRITERS_PER_VAULT, default 1)')
+    .option('--stuck-after <seconds>', 'give a task up that shows no sign of going on for so long (OPENCBR_STUCK_AFTER, default 3600)')
     .option('--log-level <level>', `${LOG_LEVELS.join(', ')} (OPENCBR_LOG_LEVEL, default ${serveDefaults.logLevel})`)
-    .option('--config <file>', 'JSON file with data, listen, allow_paths, region, strict_resources and log_level (OPENCBR_CONFIG)')
+    .option('--config <file>', 'JSON file with data, listen, allow_paths, region, strict_resources, log_level and the limits (OPENCBR_CONFIG)')
     .addHelpText('after', `\n--data is where the service keeps everything (OPENCBR_DATA, default ${serveDefaults.data}).`)
   onRun<ServeFlags>(command, async ({ options }) => {
     const config = readServeSettings(options, process.env, process.cwd())

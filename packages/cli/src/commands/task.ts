@@ -3,7 +3,8 @@ import type { OperationLog } from '@opencbr/contract'
 import { addFilters, enterpriseProjectFilter, onRun, pagingFilters, readFilters, wholeNumber, type Filter } from '../command.ts'
 import { findResourceId, findVaultId } from '../names.ts'
 import { noteRest, printRecord, printTable, showTime } from '../output.ts'
-import { showTask, subjectOf, waitForTasks } from '../tasks.ts'
+import { isFinal, showTask, subjectOf, waitForEnd, waitForTasks } from '../tasks.ts'
+import { addWaitOptions, finishTasks, type WaitFlags } from '../wait-options.ts'
 
 export const taskFilters: readonly Filter[] = [
   { flags: '--operation-type <type>', parameter: 'operation_type', text: 'backup, restore, delete, remove_resource, vault_delete, sync, copy, replication' },
@@ -59,6 +60,33 @@ export function addTask(program: Command): void {
       { title: 'status', value: (task) => task.status },
       { title: 'ended', value: (task) => showTime(task.ended_at) },
     ], 'No tasks.'))
+  })
+
+  addCancel(group)
+  addRetry(group)
+}
+
+/** What has begun to stop ends a little later: waiting for it is what people mean. */
+function addCancel(group: Command): void {
+  const cancel = addWaitOptions(group.command('cancel <task>').description('stop a task: one that waits never starts'))
+  onRun<WaitFlags>(cancel, async ({ args: [id = ''], options, openApi, print }) => {
+    const api = await openApi()
+    const path = `/x/v1/{project_id}/tasks/${encodeURIComponent(id)}/cancel`
+    const { operation_log: asked } = await api.call<{ operation_log: OperationLog }>('POST', path)
+    const task = options.wait === true && !isFinal(asked) ? await waitForEnd(api, id, { timeoutSeconds: options.timeout }) : asked
+    print({ operation_log: task }, () => showRecord(task))
+  })
+}
+
+function addRetry(group: Command): void {
+  const retry = addWaitOptions(group.command('retry <task>').description('start again what a task did not get done, as a new task'))
+  onRun<WaitFlags>(retry, async ({ args: [id = ''], options, openApi, print }) => {
+    const api = await openApi()
+    const path = `/x/v1/{project_id}/tasks/${encodeURIComponent(id)}/retry`
+    const { operation_log: started } = await api.call<{ operation_log: OperationLog }>('POST', path)
+    await finishTasks(api, [started], options)
+    const task = options.wait === true ? await showTask(api, started.id) : started
+    print({ operation_log: task }, () => showRecord(task))
   })
 }
 

@@ -14,19 +14,22 @@ import type { Transaction } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
 import type { JobId } from '../ids.ts'
-import { findLeasedJob, listLeasedJobs, requeueJob } from '../jobs/index.ts'
+import { findLeasedJob, listCancelledJobs, listLeasedJobs } from '../jobs/index.ts'
 import { advanceOperation } from '../operations/index.ts'
 import { startAgentProcess, type AgentProcess } from './agent-process.ts'
 import { assignJobs } from './assign-jobs.ts'
 import { discardHistory } from './discard-history.ts'
-import { giveBack, recordEnd } from './end-job.ts'
+import { giveBack, putBack, recordEnd, stopEnded } from './end-job.ts'
+import { createJobWatch, type JobWatch } from './job-watch.ts'
 import { reconcile } from './reconcile.ts'
 
-/** Jobs at a time: each may use every core and has buffers of its own. */
-const JOBS_MAX = 2
 const LOCK_PATIENCE_MS = 120_000
 /** A hanging agent is noticed after a dozen of these. */
 const ALIVE_EVERY_MS = 5_000
+/** How long a job may show no sign of going on; the longest that is known to be in order are waits for locks. */
+const STUCK_AFTER_MS = 3600_000
+/** How long a job may take to stop when it is told to. */
+const JOB_STOP_PATIENCE_MS = 60_000
 /** How long a stopping agent may take to park its jobs before it is killed. */
 const STOP_PATIENCE_MS = 5_000
 
@@ -35,6 +38,8 @@ const RESTART_DELAY_MAX_MS = 30_000
 /** The catalogue may be unwritable for a moment: a full disk, a copy being made of it. */
 const WRITE_TRIES = 5
 const WRITE_RETRY_MS = 1_000
+/** Each may use every core and has buffers of its own. */
+const JOBS_PER_AGENT = 2
 const DISCARD_EVERY_MS = 24 * 3600 * 1_000
 
 export interface AgentHostOptions {
@@ -42,6 +47,10 @@ export interface AgentHostOptions {
   readonly lockPatienceMs?: number | undefined
   /** How often an agent says that it is alive, in milliseconds. */
   readonly aliveEveryMs?: number | undefined
+  /** How long a job may show no sign of going on, in milliseconds. */
+  readonly stuckAfterMs?: number | undefined
+  /** How long a job may take to stop before its agent is killed, in milliseconds. */
+  readonly jobStopPatienceMs?: number | undefined
 }
 
 export interface AgentHost {
@@ -60,7 +69,7 @@ export async function openAgentHost(deps: HostDeps, options: AgentHostOptions = 
     await reconcile(tx, now)
     await discardHistory(tx, now)
   })
-  const host = createHost(deps, settingsOf(deps, options))
+  const host = createHost(deps, settingsOf(deps, options), options)
   if (await hasWaitingJobs(deps)) host.wake()
   return host
 }
@@ -72,7 +81,7 @@ function settingsOf({ config }: HostDeps, { lockPatienceMs = LOCK_PATIENCE_MS, a
     installation: createHash('sha256').update(config.dataDir).digest('hex').slice(0, 16),
     allowedRoots: config.allowPaths,
     forbiddenPaths: [config.dataDir],
-    jobsMax: JOBS_MAX,
+    jobsMax: config.jobsPerAgent ?? JOBS_PER_AGENT,
     lockPatienceMs,
     aliveEveryMs,
     programVersion: `opencbr ${version}`,
@@ -83,11 +92,15 @@ async function hasWaitingJobs({ db }: HostDeps): Promise<boolean> {
   return await db.selectFrom('jobs').select('id').where('status', '=', 'waiting').limit(1).executeTakeFirst() !== undefined
 }
 
-function createHost(deps: HostDeps, settings: AgentSettings): AgentHost {
+function createHost(
+  deps: HostDeps, settings: AgentSettings, { stuckAfterMs = (deps.config.stuckAfterSeconds ?? STUCK_AFTER_MS / 1000) * 1000, jobStopPatienceMs = JOB_STOP_PATIENCE_MS }: AgentHostOptions,
+): AgentHost {
+  const inTicks = (ms: number): number => Math.max(2, Math.ceil(ms / settings.aliveEveryMs))
   const log = (text: string): void => {
     if (deps.config.logLevel !== 'silent') process.stderr.write(`agent host: ${text}\n`)
   }
   let agent: AgentProcess | undefined
+  let watch: JobWatch | undefined
   let restart: NodeJS.Timeout | undefined
   let earlyDeaths = 0
   let closing = false
@@ -102,18 +115,28 @@ function createHost(deps: HostDeps, settings: AgentSettings): AgentHost {
 
   function start(): void {
     restart = undefined
+    const startedWatch = createJobWatch({ quietTicksMax: inTicks(stuckAfterMs), stopTicksMax: inTicks(jobStopPatienceMs) })
     const started: AgentProcess = startAgentProcess(settings, (message) => {
-      if (message.type !== 'alive') turn = turn.then(() => handle(started, message))
+      // With nothing to do there is nothing to watch.
+      if (message.type === 'alive' && message.jobs.length === 0) return
+      turn = turn.then(() => handle(started, message))
     }, log)
     agent = started
+    watch = startedWatch
     void started.ended.then(() => {
       turn = turn.then(() => bury(started))
     })
   }
 
-  async function handle(from: AgentProcess, message: Exclude<FromAgent, { type: 'alive' }>): Promise<void> {
+  async function handle(from: AgentProcess, message: FromAgent): Promise<void> {
     const isDone = await tryWriting(async () => {
       switch (message.type) {
+        case 'alive': {
+          const { stop, kill } = watch?.look(message.jobs, new Set<string>(await listCancelledJobs(deps.db, from.holder))) ?? { stop: [], kill: false }
+          for (const jobId of stop) from.send({ type: 'cancel', jobId })
+          if (kill) from.kill()
+          break
+        }
         case 'lease':
           from.send({ type: 'assign', assignments: closing ? [] : await assignJobs(deps, { holder: from.holder, places: message.places }) })
           break
@@ -121,13 +144,22 @@ function createHost(deps: HostDeps, settings: AgentSettings): AgentHost {
           await withJob(from, message.jobId, (tx, job) => advanceOperation(tx, job.operation_log_id, message.percent, deps.clock.now()))
           break
         case 'end':
-          await withJob(from, message.jobId, (tx, job) => recordEnd(tx, job, message.end, message.usedBytes, deps.clock.now()))
+          await withJob(from, message.jobId, (tx, job) => recordEnd(tx, job, message.end, message.usedBytes, deps.clock.now(), watch?.reasonOf(job.id)))
           earlyDeaths = 0
           break
       }
     })
     // Its jobs go back to the queue then, and the next agent finds what this one has finished.
     if (!isDone) from.kill()
+  }
+
+  /** Whoever cancels should not have to wait for the next sign of life. */
+  async function tellCancelled(): Promise<void> {
+    const from = agent
+    if (from === undefined) return
+    await tryWriting(async () => {
+      for (const jobId of await listCancelledJobs(deps.db, from.holder)) from.send({ type: 'cancel', jobId })
+    })
   }
 
   async function withJob(
@@ -152,14 +184,24 @@ function createHost(deps: HostDeps, settings: AgentSettings): AgentHost {
     }
   }
 
-  /** What a process held when it ended was parked if it was told to end, and broken off otherwise. */
+  /**
+   * What a process held when it ended was parked if it was told to end, and broken off otherwise. When
+   * it had to die for a job that would not stop, that one is over, and the others were only in its way.
+   */
   async function bury(dead: AgentProcess): Promise<void> {
     await tryWriting(() => deps.db.transaction().execute(async (tx) => {
-      for (const job of await listLeasedJobs(tx, dead.holder)) {
-        await (closing ? requeueJob(tx, job.id, 'parked') : giveBack(tx, job, deps.clock.now()))
+      const now = deps.clock.now()
+      const leased = await listLeasedJobs(tx, dead.holder)
+      const isVictim = leased.some((job) => watch?.reasonOf(job.id) !== undefined)
+      for (const job of leased) {
+        const reason = watch?.reasonOf(job.id)
+        if (reason !== undefined) await stopEnded(tx, job, reason, now)
+        else if (closing || isVictim) await putBack(tx, job, 'parked', now)
+        else await giveBack(tx, job, now)
       }
     }))
     agent = undefined
+    watch = undefined
     if (closing) return
     earlyDeaths += 1
     const delay = earlyDeaths === 1 ? 0 : Math.min(RESTART_DELAY_MAX_MS, RESTART_DELAY_MS * 2 ** (earlyDeaths - 2))
@@ -184,8 +226,10 @@ function createHost(deps: HostDeps, settings: AgentSettings): AgentHost {
   return {
     wake() {
       if (closing) return
-      if (agent !== undefined) agent.send({ type: 'wake' })
-      else if (restart === undefined) start()
+      if (agent !== undefined) {
+        agent.send({ type: 'wake' })
+        turn = turn.then(tellCancelled)
+      } else if (restart === undefined) start()
     },
     close: () => closed ??= closeOnce(),
   }

@@ -37,7 +37,7 @@ export async function assignJobs(
   while (assignments.length < lease.places) {
     const begun = await deps.db.transaction().execute(async (tx) => {
       const now = deps.clock.now()
-      const [job] = await leaseJobs(tx, { holder: lease.holder, limit: 1, now })
+      const [job] = await leaseJobs(tx, { holder: lease.holder, limit: 1, now, writersPerVault: deps.config.writersPerVault })
       if (job === undefined) return undefined
       const assignment = await begin(tx, deps, job, now)
       if (!('code' in assignment)) return { assignment }

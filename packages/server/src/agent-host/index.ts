@@ -1,1 +1,3 @@
 export { openAgentHost, type AgentHost, type AgentHostOptions } from './agent-host.ts'
+export { cancelWaiting } from './end-job.ts'
+export { isRemoval } from './record-removal.ts'

@@ -56,6 +56,21 @@ export async function failRemoval(tx: Transaction, job: Row<'jobs'>, error: Oper
   await finishJob(tx, job.id, 'failed')
 }
 
+/** Puts back what a removal had announced that never began. */
+export async function withdrawRemoval(tx: Transaction, job: Row<'jobs'>, error: OperationError, now: Micros): Promise<void> {
+  if (job.kind === 'delete_backup') {
+    const { formerStatus } = parseJobPayload(job, 'delete_backup')
+    await changeRemoved(tx, job, { status: formerStatus ?? 'error', updated_at: now })
+  } else if (job.kind === 'remove_resource') {
+    await setProtectStatus(tx, job.project_id, job.vault_id, parseJobPayload(job, 'remove_resource').resourceIds, 'available')
+  } else {
+    const { formerStatus } = parseJobPayload(job, 'delete_vault')
+    await changeVault(tx, job.project_id, job.vault_id, { status: formerStatus ?? 'error', updated_at: now })
+  }
+  await finishOperation(tx, job.operation_log_id, { status: 'failed', now, error })
+  await finishJob(tx, job.id, 'failed')
+}
+
 /** Which backups a job takes out; a server's backup takes the parts of it along. */
 function isRemoved(job: Row<'jobs'>) {
   return (eb: ExpressionBuilder<Schema, 'backups'>) => {

@@ -5,7 +5,7 @@ const RESOURCE_NOT_BACKUPABLE = 'BackupService.6215'
 const UNKNOWN = 'BackupService.9910'
 
 /** What a run can fail of besides the engine's failures. */
-type TaskFailureCode = FailureCode | 'source.forbidden' | 'source.not_offered' | 'source.incomplete' | 'unknown'
+type TaskFailureCode = FailureCode | 'source.forbidden' | 'source.not_offered' | 'source.incomplete' | 'task.cancelled' | 'task.stuck' | 'unknown'
 
 /**
  * The cloud's codes for tasks, where one fits; for most that can go wrong with a real repository the
@@ -24,5 +24,6 @@ const cloudCodes: Partial<Record<TaskFailureCode, string>> = {
 /** Why a task failed, in the cloud's form; what an agent says may hold codes that are not known here. */
 export function toOperationError(failure: { readonly code: string, readonly message: string }): OperationError {
   const codes: Readonly<Record<string, string | undefined>> = cloudCodes
-  return { code: codes[failure.code] ?? UNKNOWN, message: failure.message }
+  const error = { code: codes[failure.code] ?? UNKNOWN, message: failure.message }
+  return failure.code === 'task.stuck' ? { ...error, timedOut: true } : error
 }

@@ -53,7 +53,7 @@ async function startDeletion(tx: Transaction, backup: Row<'backups'>, requestId:
     vaultId: vault.id,
     backupId,
     operationLogId,
-    payload: { backupIds: parts.map((part) => part.id) },
+    payload: { backupIds: parts.map((part) => part.id), formerStatus: backup.status === 'error' ? 'error' : 'available' },
     createdAt: now,
   })
 }

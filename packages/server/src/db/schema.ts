@@ -5,7 +5,7 @@
 import type { Insertable, Selectable, Updateable } from 'kysely'
 import type { Micros } from '../clock.ts'
 import type {
-  BackupId, CheckpointId, DomainId, JobId, OperationLogId, ProjectId, ResourceId, UserId, VaultId,
+  AgentId, AgentPathId, BackupId, CheckpointId, DomainId, JobId, OperationLogId, ProjectId, ResourceId, UserId, VaultId,
 } from '../ids.ts'
 
 export type Flag = 0 | 1
@@ -272,7 +272,7 @@ export interface OperationLogTable {
 }
 
 export type JobKind = 'backup' | 'restore' | 'delete_backup' | 'remove_resource' | 'delete_vault'
-export type JobStatus = 'waiting' | 'leased' | 'succeeded' | 'failed'
+export type JobStatus = 'waiting' | 'leased' | 'succeeded' | 'failed' | 'cancelled'
 
 /** Work for an agent. A job may run twice (its holder died) and must not mind. */
 export interface JobTable {
@@ -290,6 +290,42 @@ export interface JobTable {
   /** Which agent process holds it; a new process never continues an old one's lease. */
   lease_holder: string | null
   leased_at: Micros | null
+  /** When somebody asked that it stop; it never starts again after that. */
+  cancel_requested_at: Micros | null
+  created_at: Micros
+}
+
+export type AgentStatus = 'normal' | 'uninstall'
+
+/** A registered file agent: a machine, some directories of which are protected together as one resource. */
+export interface AgentTable {
+  project_id: ProjectId
+  /** As whoever registered it made it up; known by it only inside the project. */
+  id: AgentId
+  /** The protectable resource that it stands for. */
+  resource_id: ResourceId
+  agent_type: string
+  agent_version: string | null
+  host_ip: string
+  host_name: string
+  host_nickname: string | null
+  host_os: string
+  status: AgentStatus
+  /** Whether the agent process of this server reads its directories. */
+  is_local: Flag
+  created_at: Micros
+  updated_at: Micros
+  last_active_at: Micros
+}
+
+export interface AgentPathTable {
+  id: AgentPathId
+  project_id: ProjectId
+  agent_id: AgentId
+  dir_path: string
+  status: 'available' | 'remove'
+  /** Comma-separated absolute paths, as the wire shows them; null for none. */
+  exclude_paths: string | null
   created_at: Micros
 }
 
@@ -311,6 +347,8 @@ export interface Schema {
   replication_records: ReplicationRecordTable
   operation_logs: OperationLogTable
   jobs: JobTable
+  agents: AgentTable
+  agent_paths: AgentPathTable
 }
 
 export type Row<Table extends keyof Schema> = Selectable<Schema[Table]>

@@ -36,19 +36,39 @@ export async function insertJob<Kind extends JobKind>(tx: Transaction, job: NewJ
     attempts: 0,
     lease_holder: null,
     leased_at: null,
+    cancel_requested_at: null,
     created_at: job.createdAt,
   }).execute()
   return id
 }
 
+/** More than one at a time would only share the source's disk and the repository's. */
+export const WRITERS_PER_VAULT = 1
+
 /**
  * Leases up to `limit` jobs in the order they were made. Within a vault nothing overtakes a job that
- * must run alone, and such a job waits for all before it; so two jobs of one answer never conflict.
+ * must run alone, and such a job waits for all before it; and at most `writersPerVault` backups run
+ * in one vault at a time. A job that somebody else leased meanwhile is left to them.
  */
 export async function leaseJobs(
-  tx: Transaction, lease: { holder: string, limit: number, now: Micros },
+  tx: Transaction, lease: { holder: string, limit: number, now: Micros, writersPerVault?: number | undefined },
 ): Promise<Row<'jobs'>[]> {
-  const ready = await tx.selectFrom('jobs as job').selectAll('job')
+  const leased: Row<'jobs'>[] = []
+  // One by one: each changes what may run beside it.
+  while (leased.length < lease.limit) {
+    const job = await findReadyJob(tx, lease.writersPerVault ?? WRITERS_PER_VAULT)
+    if (job === undefined) break
+    const change = { status: 'leased', lease_holder: lease.holder, leased_at: lease.now, attempts: job.attempts + 1 } as const
+    const { numUpdatedRows } = await tx.updateTable('jobs').set(change)
+      .where('id', '=', job.id).where('status', '=', 'waiting')
+      .executeTakeFirst()
+    if (numUpdatedRows > 0n) leased.push({ ...job, ...change })
+  }
+  return leased
+}
+
+function findReadyJob(tx: Transaction, writersPerVault: number): Promise<Row<'jobs'> | undefined> {
+  return tx.selectFrom('jobs as job').selectAll('job')
     .where('job.status', '=', 'waiting')
     .where(({ not, exists, selectFrom }) => not(exists(
       selectFrom('jobs as other').select('other.id')
@@ -63,18 +83,47 @@ export async function leaseJobs(
           eb('job.kind', 'in', EXCLUSIVE_KINDS), eb('other.kind', 'in', EXCLUSIVE_KINDS),
         ])),
     )))
+    .where(({ eb, or, selectFrom }) => or([
+      eb('job.kind', '!=', 'backup'),
+      eb(
+        selectFrom('jobs as writer').select(({ fn }) => fn.countAll<number>().as('count'))
+          .whereRef('writer.vault_id', '=', 'job.vault_id')
+          .where('writer.status', '=', 'leased').where('writer.kind', '=', 'backup'),
+        '<', writersPerVault,
+      ),
+    ]))
     .orderBy('job.created_at').orderBy('job.id')
-    .limit(lease.limit)
+    .limit(1)
+    .executeTakeFirst()
+}
+
+export async function findJobOfTask(reader: Reader, projectId: ProjectId, id: OperationLogId): Promise<Row<'jobs'> | undefined> {
+  return reader.selectFrom('jobs').selectAll().where('operation_log_id', '=', id).where('project_id', '=', projectId).executeTakeFirst()
+}
+
+/** Takes a waiting job out of the queue for good; false when it does not wait. */
+export async function withdrawJob(tx: Transaction, id: JobId, now: Micros): Promise<boolean> {
+  const { numUpdatedRows } = await tx.updateTable('jobs').set({ status: 'failed', cancel_requested_at: now })
+    .where('id', '=', id).where('status', '=', 'waiting')
+    .executeTakeFirst()
+  return numUpdatedRows > 0n
+}
+
+/** Asks whoever has leased a job to stop; it ends when they say so. False when nobody has. */
+export async function requestCancellation(tx: Transaction, id: JobId, now: Micros): Promise<boolean> {
+  const { numUpdatedRows } = await tx.updateTable('jobs')
+    .set(({ fn, val }) => ({ cancel_requested_at: fn.coalesce('cancel_requested_at', val(now)) }))
+    .where('id', '=', id).where('status', '=', 'leased')
+    .executeTakeFirst()
+  return numUpdatedRows > 0n
+}
+
+/** Of the jobs that somebody holds, those that are to stop. */
+export async function listCancelledJobs(reader: Reader, holder: string): Promise<JobId[]> {
+  const rows = await reader.selectFrom('jobs').select('id')
+    .where('lease_holder', '=', holder).where('status', '=', 'leased').where('cancel_requested_at', 'is not', null)
     .execute()
-  for (const job of ready) {
-    await tx.updateTable('jobs')
-      .set({ status: 'leased', lease_holder: lease.holder, leased_at: lease.now, attempts: job.attempts + 1 })
-      .where('id', '=', job.id)
-      .execute()
-  }
-  return ready.map((job) => ({
-    ...job, status: 'leased', lease_holder: lease.holder, leased_at: lease.now, attempts: job.attempts + 1,
-  }))
+  return rows.map((row) => row.id)
 }
 
 /** The job if this holder still has it: what somebody says who lost the lease must not count. */

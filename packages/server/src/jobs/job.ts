@@ -12,9 +12,11 @@ export interface JobPayloads {
   readonly delete_backup: {
     /** The backup and its children. */
     readonly backupIds: readonly BackupId[]
+    /** What they were before, and are again when the deletion is cancelled before it begins. */
+    readonly formerStatus?: 'available' | 'error'
   }
   readonly remove_resource: { readonly resourceIds: readonly ResourceId[] }
-  readonly delete_vault: Readonly<Record<string, never>>
+  readonly delete_vault: { readonly formerStatus?: 'available' | 'error' }
 }
 
 export type RestorePayload =

@@ -4,7 +4,7 @@ export {
   type OperationPartsChange, type OperationVault,
 } from './operation-log.ts'
 export {
-  advanceOperation, deleteOperationLogs, describeOperation, findOperationLog, finishOperation, insertOperationLog,
+  advanceOperation, deleteOperationLogs, describeOperation, findOperationLog, finishOperation, getOperationOfRequest, insertOperationLog,
   parseOperationParts, startOperation,
 } from './operation-log-store.ts'
 export { operationLogToWire } from './operation-log-wire.ts'

@@ -78,7 +78,7 @@ export async function finishOperation(
   if (row === undefined || (row.status !== 'waiting' && row.status !== 'running')) return
   await tx.updateTable('operation_logs')
     .set({
-      status: end.status,
+      status: end.error?.timedOut === true ? 'timeout' : end.status,
       progress: end.status === 'success' ? 100 : row.progress,
       error_code: end.error?.code ?? '',
       error_message: end.error?.message ?? '',
@@ -128,6 +128,14 @@ export async function findOperationLog(
     .executeTakeFirst()
 }
 
+/** The task that a call has just started. */
+export async function getOperationOfRequest(reader: Reader, projectId: ProjectId, callRequestId: string): Promise<Row<'operation_logs'>> {
+  return reader.selectFrom('operation_logs').selectAll()
+    .where('project_id', '=', projectId).where('request_id', '=', operationRequestId(callRequestId))
+    .orderBy('created_at', 'desc').orderBy('id').limit(1)
+    .executeTakeFirstOrThrow()
+}
+
 export async function selectOperationLogPage(
   reader: Reader, projectId: ProjectId, filter: OperationLogFilter, page: OperationLogPage,
 ): Promise<{ rows: Row<'operation_logs'>[], count: number }> {
@@ -162,6 +170,8 @@ function applyFilter(query: LogQuery, filter: OperationLogFilter): LogQuery {
   }
   if (filter.endedUntil !== undefined) {
     narrowed = narrowed.where(sql<number>`coalesce(ended_at, started_at, created_at)`, '<=', filter.endedUntil)
+      // Says nothing new, and lets the index leave out what is younger.
+      .where(sql<number>`created_at`, '<=', filter.endedUntil)
   }
   if (filter.types !== undefined) narrowed = narrowed.where(sql<string>`operation_type`, 'in', filter.types)
   if (filter.statuses !== undefined) narrowed = narrowed.where(sql<string>`status`, 'in', filter.statuses)

@@ -37,6 +37,8 @@ export interface OperationError {
   /** The cloud's code: `BackupService.6215`. */
   readonly code: string
   readonly message: string
+  /** Whether the task was given up because nothing moved, and not because it failed. */
+  readonly timedOut?: boolean
 }
 
 export type FinalOperationStatus = Exclude<OperationStatus, 'waiting' | 'running'>

@@ -28,7 +28,7 @@ export async function deleteVault(
       parts: { vault_delete: { fail_count: 0, total_count: 0, fail_delete_count: 0, total_delete_count: 0 } },
       createdAt: now,
     })
-    await insertJob(tx, { kind: 'delete_vault', projectId, vaultId, operationLogId, payload: {}, createdAt: now })
+    await insertJob(tx, { kind: 'delete_vault', projectId, vaultId, operationLogId, payload: { formerStatus: vault.status === 'error' ? 'error' : 'available' }, createdAt: now })
   })
   deps.wakeAgents()
 }

@@ -1,7 +1,9 @@
 import type { Migration } from 'kysely/migration'
 import * as catalogue from './001-catalogue.ts'
+import * as agents from './006-agents.ts'
 
 /** In the order in which they run; names are recorded in the database. */
 export const migrations: Record<string, Migration> = {
   '001-catalogue': catalogue,
+  '006-agents': agents,
 }

@@ -1,9 +1,11 @@
-import { ListOperationLogsAnswer, ListOperationLogsQuery, ShowOperationLogAnswer, ShowOperationLogParams } from '@opencbr/contract'
+import { ListOperationLogsAnswer, ListOperationLogsQuery, ShowOperationLogAnswer, ShowOperationLogParams, TaskParams } from '@opencbr/contract'
 import type { Deps } from '../../deps.ts'
 import { operationLogToWire, listOperationLogs, showOperationLog } from '../../operations/index.ts'
-import { ok, projectOf, route, type Route } from '../route.ts'
+import { cancelTask, retryTask } from '../../tasks/index.ts'
+import { accepted, ok, projectOf, route, type Route } from '../route.ts'
 
-export function operationLogRoutes({ db }: Pick<Deps, 'db'>): Route[] {
+export function operationLogRoutes(deps: Deps): Route[] {
+  const { db } = deps
   return [
     route({
       operationId: 'listOpLogs',
@@ -27,6 +29,27 @@ export function operationLogRoutes({ db }: Pick<Deps, 'db'>): Route[] {
       handle: async (call) => ok({
         operation_log: operationLogToWire(await showOperationLog(db, projectOf(call).id, call.params.operation_log_id)),
       }),
+    }),
+    route({
+      operationId: 'cancelTask',
+      method: 'POST',
+      path: '/x/v1/:project_id/tasks/:task_id/cancel',
+      access: { kind: 'project', action: 'cbr:tasks:cancel' },
+      summary: 'Stop a task that waits or runs',
+      schemas: { params: TaskParams, response: { 202: ShowOperationLogAnswer } },
+      handle: async (call) => accepted({ operation_log: operationLogToWire(await cancelTask(deps, projectOf(call).id, call.params.task_id)) }),
+    }),
+    route({
+      operationId: 'retryTask',
+      method: 'POST',
+      path: '/x/v1/:project_id/tasks/:task_id/retry',
+      access: { kind: 'project', action: 'cbr:tasks:retry' },
+      summary: 'Start again what a task did not get done, as a new task',
+      schemas: { params: TaskParams, response: { 202: ShowOperationLogAnswer } },
+      handle: async (call) => {
+        const caller = { projectId: projectOf(call).id, requestId: call.requestId }
+        return accepted({ operation_log: operationLogToWire(await retryTask(deps, caller, call.params.task_id)) })
+      },
     }),
   ]
 }

@@ -1,0 +1,47 @@
+/** File agents with their directories; jobs that somebody asked to stop; and indexes for lists of tasks. */
+import { sql, type Kysely, type SqlBool } from 'kysely'
+
+export async function up(db: Kysely<unknown>): Promise<void> {
+  await db.schema.createTable('agents')
+    .addColumn('project_id', 'text', (c) => c.notNull())
+    .addColumn('id', 'text', (c) => c.notNull())
+    .addColumn('resource_id', 'text', (c) => c.notNull())
+    .addColumn('agent_type', 'text', (c) => c.notNull())
+    .addColumn('agent_version', 'text')
+    .addColumn('host_ip', 'text', (c) => c.notNull())
+    .addColumn('host_name', 'text', (c) => c.notNull())
+    .addColumn('host_nickname', 'text')
+    .addColumn('host_os', 'text', (c) => c.notNull())
+    .addColumn('status', 'text', (c) => c.notNull())
+    .addColumn('is_local', 'integer', (c) => c.notNull())
+    .addColumn('created_at', 'bigint', (c) => c.notNull())
+    .addColumn('updated_at', 'bigint', (c) => c.notNull())
+    .addColumn('last_active_at', 'bigint', (c) => c.notNull())
+    .addPrimaryKeyConstraint('agents_key', ['project_id', 'id'])
+    .execute()
+  await db.schema.createIndex('agents_resource').on('agents').columns(['project_id', 'resource_id']).unique().execute()
+  await db.schema.createIndex('agents_created').on('agents').columns(['project_id', 'created_at', 'id']).execute()
+  await db.schema.createTable('agent_paths')
+    .addColumn('id', 'text', (c) => c.primaryKey().notNull())
+    .addColumn('project_id', 'text', (c) => c.notNull())
+    .addColumn('agent_id', 'text', (c) => c.notNull())
+    .addColumn('dir_path', 'text', (c) => c.notNull())
+    .addColumn('status', 'text', (c) => c.notNull())
+    .addColumn('exclude_paths', 'text')
+    .addColumn('created_at', 'bigint', (c) => c.notNull())
+    .execute()
+  await db.schema.createIndex('agent_paths_agent').on('agent_paths').columns(['project_id', 'agent_id', 'dir_path']).unique().execute()
+
+  await db.schema.alterTable('jobs').addColumn('cancel_requested_at', 'bigint').execute()
+  await db.schema.createIndex('jobs_task').on('jobs').column('operation_log_id').execute()
+  await db.schema.createIndex('jobs_holder').on('jobs').column('lease_holder').where(sql<SqlBool>`lease_holder is not null`).execute()
+
+  // Every list of tasks is of one project and newest first; these find the few of one thing, or in one state.
+  const create = (name: string) => db.schema.createIndex(name).on('operation_logs')
+  await create('operation_logs_resource').columns(['project_id', 'resource_id', 'created_at', 'id']).execute()
+  await create('operation_logs_status').columns(['project_id', 'status', 'created_at', 'id']).execute()
+  await create('operation_logs_checkpoint').columns(['project_id', 'checkpoint_id']).execute()
+  await create('operation_logs_backup').columns(['project_id', 'backup_id']).execute()
+  await create('operation_logs_request').columns(['project_id', 'request_id']).execute()
+  await create('operation_logs_ended').column('ended_at').execute()
+}

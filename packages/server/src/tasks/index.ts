@@ -1,0 +1,2 @@
+export { cancelTask } from './cancel-task.ts'
+export { retryTask } from './retry-task.ts'
