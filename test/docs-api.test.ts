@@ -100,17 +100,3 @@ test('what is not supported says so, to those who may know', async () => {
     assert.equal((await service.call(method, target, undefined, { headers: { 'x-auth-token': '' } })).status, 401)
   }
 })
-
-test('there are no policies, and that is an answer', async () => {
-  await using service = await startTestService({ agent: 'none' })
-  const list = await service.call('GET', '/v3/{project_id}/policies?vault_id=x&operation_type=backup')
-  assert.deepEqual(list.body, { policies: [], count: 0, limit: 1000, offset: 0 })
-  assert.equal((await service.call('GET', '/v3/{project_id}/policies?operation_type=x')).status, 400)
-  const id = '0b7e3c0e-54b8-4c0b-b24f-5f9f5f1b3c55'
-  for (const method of ['GET', 'DELETE']) {
-    const missing = await service.call<{ error_code: string }>(method, `/v3/{project_id}/policies/${id}`)
-    assert.equal(missing.status, 404)
-    assert.equal(missing.body.error_code, 'BackupService.6000')
-    assert.equal((await service.call(method, '/v3/{project_id}/policies/x')).status, 400)
-  }
-})

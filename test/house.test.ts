@@ -54,7 +54,7 @@ const layers: readonly (readonly string[])[] = [
   ['clock.ts', 'ids.ts', 'config.ts', 'failures.ts', 'secrets.ts'],
   ['db', 'deps.ts'],
   ['jobs', 'operations', 'identity', 'resources'],
-  ['backups', 'checkpoints', 'vaults', 'tags', 'protectables', 'populate'],
+  ['backups', 'checkpoints', 'vaults', 'policies', 'tags', 'protectables', 'populate'],
   ['agent-host'],
   ['tasks'],
   ['http'],

@@ -1,19 +1,147 @@
-/** Policies, as far as a server without a scheduler knows them. */
-import { Type } from 'typebox'
+/** Policies: what the calls take and answer. */
+import { Type, type Static } from 'typebox'
+
+const NAME = String.raw`^[\u4E00-\u9FA5\uf900-\ufa2da-zA-Z0-9_\-]*$`
+const RULE = String.raw`^FREQ=(DAILY|WEEKLY)(;(INTERVAL=\d+|BYDAY=(MO|TU|WE|TH|FR|SA|SU)(,(MO|TU|WE|TH|FR|SA|SU))*|BYHOUR=\d{1,2}(,\d{1,2})*|BYMINUTE=\d{1,2}(,\d{1,2})*))*$`
+
+export const POLICIES_PER_KIND_MAX = 32
+export const POLICY_RULES_MAX = 24
+
+const PolicyOperationType = Type.Enum(['backup', 'replication'], { type: 'string', description: 'Policy kind.' })
+
+const Limit = (description: string) => Type.Optional(Type.Integer({ minimum: -1, maximum: 99_999, description }))
+const Calendar = (description: string) => Type.Optional(Type.Integer({ minimum: 0, maximum: 100, description }))
+
+const PolicyDefinitionIn = Type.Object({
+  max_backups: Limit('Automatic backups to keep per resource; -1, 0 or absent for no limit by count.'),
+  retention_duration_days: Limit('Days to keep automatic backups; -1, 0 or absent for no limit by time.'),
+  day_backups: Calendar('Daily backups to keep on top of max_backups; 0 or absent for none. Needs timezone.'),
+  week_backups: Calendar('Weekly backups to keep on top of max_backups; 0 or absent for none. Needs timezone.'),
+  month_backups: Calendar('Monthly backups to keep on top of max_backups; 0 or absent for none. Needs timezone.'),
+  year_backups: Calendar('Yearly backups to keep on top of max_backups; 0 or absent for none. Needs timezone.'),
+  timezone: Type.Optional(Type.String({
+    pattern: '^UTC[+-][0-9]{2}:[0-9]{2}$', description: 'Offset such as UTC+08:00 for day, week, month and year boundaries.',
+  })),
+  full_backup_interval: Type.Optional(Type.Integer({
+    minimum: -1, maximum: 100, description: 'Make a full backup after this many incremental ones; -1 never.',
+  })),
+  destination_project_id: Type.Optional(Type.String({ maxLength: 255, description: 'Target project of a replication policy.' })),
+  destination_region: Type.Optional(Type.String({
+    maxLength: 255, pattern: String.raw`^[a-zA-Z0-9._\-]*$`, description: 'Target region of a replication policy.',
+  })),
+  enable_acceleration: Type.Optional(Type.Boolean({ description: 'Use the paid fast path; true is refused here.' })),
+  cross_account_urn: Type.Optional(Type.String({ maxLength: 255, description: 'Identifier of a vault in another account; refused here.' })),
+  created_by: Type.Optional(Type.String({ description: 'Not taken from clients.' })),
+})
+export type PolicyDefinitionIn = Static<typeof PolicyDefinitionIn>
+
+const PolicyTriggerIn = Type.Object({
+  properties: Type.Object({
+    pattern: Type.Array(Type.String({
+      pattern: RULE, maxLength: 1024, description: 'iCalendar rule in UTC, such as FREQ=WEEKLY;BYDAY=MO,TU;BYHOUR=14;BYMINUTE=00.',
+    }), { minItems: 1, maxItems: POLICY_RULES_MAX, description: 'Rules; stored and returned verbatim.' }),
+    start_time: Type.Optional(Type.String({ description: 'Not taken from clients.' })),
+  }),
+})
+
+const PolicyName = Type.String({ minLength: 1, maxLength: 64, pattern: NAME, description: 'Policy name.' })
+
+export const CreatePolicyBody = Type.Object({
+  policy: Type.Object({
+    name: PolicyName,
+    enabled: Type.Optional(Type.Boolean({ description: 'False creates it paused; true when absent.' })),
+    operation_type: PolicyOperationType,
+    operation_definition: PolicyDefinitionIn,
+    trigger: PolicyTriggerIn,
+  }),
+})
+export type CreatePolicyBody = Static<typeof CreatePolicyBody>
+
+export const UpdatePolicyBody = Type.Object({
+  policy: Type.Object({
+    name: Type.Optional(PolicyName),
+    enabled: Type.Optional(Type.Boolean({ description: 'Switch the schedule; absent leaves it.' })),
+    operation_definition: Type.Optional(PolicyDefinitionIn),
+    trigger: Type.Optional(PolicyTriggerIn),
+  }),
+})
+export type UpdatePolicyBody = Static<typeof UpdatePolicyBody>
 
 export const ListPoliciesQuery = Type.Object({
-  operation_type: Type.Optional(Type.Enum(['backup', 'replication'], { type: 'string', description: 'Policy kind.' })),
-  vault_id: Type.Optional(Type.String({ description: 'Vault that the policy is bound to.' })),
+  operation_type: Type.Optional(PolicyOperationType),
+  vault_id: Type.Optional(Type.String({ description: 'Only policies bound to this vault.' })),
 })
-
-export const ListPoliciesAnswer = Type.Object({
-  policies: Type.Array(Type.Object({ id: Type.String() }), { description: 'Always empty: there are no policies yet.' }),
-  count: Type.Integer({ minimum: 0 }),
-  limit: Type.Integer({ minimum: 1, maximum: 1000 }),
-  offset: Type.Integer({ minimum: 0 }),
-})
+export type ListPoliciesQuery = Static<typeof ListPoliciesQuery>
 
 export const PolicyParams = Type.Object({
   project_id: Type.String(),
   policy_id: Type.String({ description: 'Policy id.' }),
 })
+
+const TextOrNull = Type.Union([Type.String(), Type.Null()])
+
+export const PolicyDefinition = Type.Object({
+  max_backups: Type.Integer({ minimum: -1, maximum: 99_999 }),
+  retention_duration_days: Type.Integer({ minimum: -1, maximum: 99_999 }),
+  day_backups: Type.Integer({ minimum: 0, maximum: 100 }),
+  week_backups: Type.Integer({ minimum: 0, maximum: 100 }),
+  month_backups: Type.Integer({ minimum: 0, maximum: 100 }),
+  year_backups: Type.Integer({ minimum: 0, maximum: 100 }),
+  timezone: Type.Optional(Type.String()),
+  full_backup_interval: Type.Integer({ minimum: -1, maximum: 100 }),
+  destination_project_id: Type.Optional(Type.String()),
+  destination_region: Type.Optional(Type.String()),
+  created_by: Type.String({ description: 'Who made the definition.' }),
+})
+export type PolicyDefinition = Static<typeof PolicyDefinition>
+
+export const Policy = Type.Object({
+  id: Type.String(),
+  name: Type.String(),
+  enabled: Type.Boolean(),
+  operation_type: PolicyOperationType,
+  operation_definition: PolicyDefinition,
+  trigger: Type.Object({
+    id: Type.String(),
+    name: Type.Literal('default'),
+    type: Type.Literal('time'),
+    properties: Type.Object({
+      pattern: Type.Array(Type.String(), { maxItems: POLICY_RULES_MAX }),
+      start_time: Type.String({ description: 'As in 2019-05-08 06:57:05; UTC.' }),
+    }),
+  }),
+  associated_vaults: Type.Union([
+    Type.Array(Type.Object({ vault_id: Type.String(), destination_vault_id: TextOrNull })), Type.Null(),
+  ], { description: 'Null while it is bound to no vault.' }),
+  policy_type: Type.Enum(['custom_policy', 'organization_policy_v1', 'organization_policy_v2', 'organization_policy_removed'], { type: 'string' }),
+})
+export type Policy = Static<typeof Policy>
+
+export const PolicyAnswer = Type.Object({ policy: Policy })
+
+export const ListPoliciesAnswer = Type.Object({
+  policies: Type.Array(Policy),
+  count: Type.Integer({ minimum: 0 }),
+  limit: Type.Integer({ minimum: 1, maximum: 1000 }),
+  offset: Type.Integer({ minimum: 0 }),
+})
+
+export const AssociatePolicyBody = Type.Object({
+  policy_id: Type.Optional(Type.String({ description: 'Policy id; exactly one of this and add_policy_ids.' })),
+  add_policy_ids: Type.Optional(Type.Array(Type.String(), { minItems: 1, maxItems: 10, description: 'Several policies at once.' })),
+  destination_vault_id: Type.Optional(Type.String({ description: 'Vault in the target region; needed for replication policies.' })),
+})
+export type AssociatePolicyBody = Static<typeof AssociatePolicyBody>
+
+const VaultPolicy = Type.Object({
+  vault_id: Type.String(),
+  policy_id: Type.String(),
+  destination_vault_id: TextOrNull,
+})
+
+export const AssociatePolicyAnswer = Type.Object({ associate_policy: VaultPolicy })
+
+export const DissociatePolicyBody = Type.Object({ policy_id: Type.String({ description: 'Policy id.' }) })
+export type DissociatePolicyBody = Static<typeof DissociatePolicyBody>
+
+export const DissociatePolicyAnswer = Type.Object({ dissociate_policy: VaultPolicy })

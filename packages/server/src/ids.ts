@@ -14,10 +14,11 @@ export type OperationLogId = Id<'operation log'>
 export type JobId = Id<'job'>
 export type AgentId = Id<'agent'>
 export type AgentPathId = Id<'agent path'>
+export type PolicyId = Id<'policy'>
 
 /** Projects, users and domains carry 32 hexadecimal digits, as Keystone and IAM write them. */
 export type HexIdNoun = DomainId | ProjectId | UserId
-export type UuidNoun = VaultId | CheckpointId | BackupId | ResourceId | OperationLogId | JobId | AgentId | AgentPathId
+export type UuidNoun = VaultId | CheckpointId | BackupId | ResourceId | OperationLogId | JobId | AgentId | AgentPathId | PolicyId
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 

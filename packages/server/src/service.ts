@@ -52,7 +52,7 @@ export function allRoutes(deps: Deps): Route[] {
     ...backupRoutes(deps),
     ...checkpointRoutes(deps),
     ...operationLogRoutes(deps),
-    ...policyRoutes(),
+    ...policyRoutes(deps),
     ...unsupportedRoutes(),
   ]
   return [...routes, openApiRoute(routes)]

@@ -13,6 +13,7 @@ import type { Row, RowChange, Schema } from '../db/schema.ts'
 import type { BackupId } from '../ids.ts'
 import { finishJob, parseJobPayload } from '../jobs/index.ts'
 import { finishOperation, startOperation, type OperationError, type OperationPartsChange } from '../operations/index.ts'
+import { deletePolicyRowsOfVault } from '../policies/index.ts'
 import { changeVault } from '../vaults/index.ts'
 
 type RemovalKind = 'delete_backup' | 'remove_resource' | 'delete_vault'
@@ -116,6 +117,7 @@ async function deleteVaultRows(tx: Transaction, job: Row<'jobs'>): Promise<numbe
   const { numDeletedRows } = await tx.deleteFrom('backups').where(isRemoved(job)).executeTakeFirstOrThrow()
   await tx.deleteFrom('checkpoints').where('project_id', '=', project_id).where('vault_id', '=', vault_id).execute()
   await tx.deleteFrom('vault_resources').where('project_id', '=', project_id).where('vault_id', '=', vault_id).execute()
+  await deletePolicyRowsOfVault(tx, project_id, vault_id)
   await tx.deleteFrom('vault_tags').where('vault_id', '=', vault_id).execute()
   await tx.deleteFrom('vaults').where('project_id', '=', project_id).where('id', '=', vault_id).execute()
   return Number(numDeletedRows)

@@ -5,7 +5,7 @@
 import type { Insertable, Selectable, Updateable } from 'kysely'
 import type { Micros } from '../clock.ts'
 import type {
-  AgentId, AgentPathId, BackupId, CheckpointId, DomainId, JobId, OperationLogId, ProjectId, ResourceId, UserId, VaultId,
+  AgentId, AgentPathId, BackupId, CheckpointId, DomainId, JobId, OperationLogId, PolicyId, ProjectId, ResourceId, UserId, VaultId,
 } from '../ids.ts'
 
 export type Flag = 0 | 1
@@ -195,6 +195,8 @@ export interface BackupTable {
   content_bytes: number
   stored_bytes: number
   version: number
+  /** The policy whose retention the backup is under; null for what no policy made. */
+  policy_id: PolicyId | null
 }
 
 /** How often a project's backups were added, changed or removed: kept by triggers. */
@@ -329,6 +331,80 @@ export interface AgentPathTable {
   created_at: Micros
 }
 
+export type PolicyOperationType = 'backup' | 'replication'
+
+export interface PolicyTable {
+  id: PolicyId
+  project_id: ProjectId
+  name: string
+  enabled: Flag
+  operation_type: PolicyOperationType
+  /** JSON: what it does and what it keeps, with all defaults filled in. */
+  operation_definition: string
+  trigger_id: string
+  /** JSON array of rules, byte for byte as they were sent. */
+  pattern: string
+  /** In which the rules are read: UTC, as in the cloud, or an IANA name. */
+  time_zone: string
+  policy_type: string
+  created_at: Micros
+  updated_at: Micros
+}
+
+/** Which policies a vault has, one of each kind at most, and where their schedule is. */
+export interface VaultPolicyTable {
+  vault_id: VaultId
+  operation_type: PolicyOperationType
+  project_id: ProjectId
+  policy_id: PolicyId
+  destination_vault_id: VaultId | null
+  bound_at: Micros
+  /** When the next run is due; null while nothing is. */
+  next_run_at: Micros | null
+  /** Incremental runs since the last full one, for `full_backup_interval`. */
+  runs_since_full: number
+  last_full_at: Micros | null
+}
+
+export type PolicyRunOutcome = 'started' | 'skipped' | 'failed'
+
+/** One due time of one policy in one vault: the row is what makes it run once. */
+export interface PolicyRunTable {
+  policy_id: PolicyId
+  vault_id: VaultId
+  due_at: Micros
+  project_id: ProjectId
+  ran_at: Micros
+  outcome: PolicyRunOutcome
+  checkpoint_id: CheckpointId | null
+  /** Why it was skipped or failed: the cloud's code and words. */
+  error_code: string
+  error_message: string
+  /** Earlier due times that this run made up for. */
+  missed: number
+  moved: Flag
+}
+
+/** A backup that retention found to be over, until a second look confirms it. */
+export interface PlannedExpiryTable {
+  backup_id: BackupId
+  project_id: ProjectId
+  vault_id: VaultId
+  policy_id: PolicyId
+  rule: 'age' | 'count' | 'failed'
+  reason: string
+  planned_at: Micros
+}
+
+/** What the servers that share a catalogue agree on, so that one of them does it. */
+export interface SchedulerDutyTable {
+  name: string
+  next_at: Micros
+  last_at: Micros
+  /** Nothing is deleted before this time. */
+  held_until: Micros
+}
+
 export interface Schema {
   domains: DomainTable
   projects: ProjectTable
@@ -349,6 +425,11 @@ export interface Schema {
   jobs: JobTable
   agents: AgentTable
   agent_paths: AgentPathTable
+  policies: PolicyTable
+  vault_policies: VaultPolicyTable
+  policy_runs: PolicyRunTable
+  planned_expiries: PlannedExpiryTable
+  scheduler_duties: SchedulerDutyTable
 }
 
 export type Row<Table extends keyof Schema> = Selectable<Schema[Table]>

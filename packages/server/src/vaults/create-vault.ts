@@ -4,6 +4,7 @@ import type { Flag, NewRow } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
 import { Failure } from '../failures.ts'
 import { newUuid, type ProjectId, type UserId, type VaultId } from '../ids.ts'
+import { bindBackupPolicy } from '../policies/index.ts'
 import { associate } from './associate.ts'
 import { assertSize, chooseKind, readResources, readTags, vaultPasswordPurpose } from './vault.ts'
 import { findVaultView, insertVault, type VaultView } from './vault-store.ts'
@@ -27,13 +28,12 @@ export async function createVault(
   }
   const tags = readTags('vault.tags', wanted.tags ?? [])
   const resources = readResources('vault.resources', wanted.resources)
-  if (wanted.backup_policy_id !== undefined && wanted.backup_policy_id !== '') {
-    throw new Failure('policy.not_found', { policyId: wanted.backup_policy_id })
-  }
+  const policyId = wanted.backup_policy_id
   const row = newVault(deps, caller, wanted, kind.providerId)
   return deps.db.transaction().execute(async (tx) => {
     await insertVault(tx, row, tags)
     await associate(deps, tx, row, 'vault.resources', resources)
+    if (policyId !== undefined && policyId !== '') await bindBackupPolicy(tx, { vault: row, policyId, region: deps.config.region, now: row.created_at })
     const view = await findVaultView(tx, row.project_id, row.id)
     if (view === undefined) throw new TypeError('a vault that was just written is not there')
     return view

@@ -21,14 +21,13 @@ export async function listVaults(
 ): Promise<{ views: VaultView[], count: number, limit: number, offset: number }> {
   const limit = Math.min(query.limit ?? PAGE_MAX, PAGE_MAX)
   const offset = query.offset ?? 0
-  // No vault has a policy as long as there are none.
-  if (query.policy_id !== undefined) return { views: [], count: 0, limit, offset }
   const found = await selectVaultPage(db, projectId, {
     name: query.name,
     ids: query.id?.map((id) => id.toLowerCase()),
     status: query.status,
     cloudType: query.cloud_type,
     protectType: query.protect_type,
+    policyId: query.policy_id?.toLowerCase(),
     objectType: query.object_type,
     resourceIds: query.resource_ids?.split(',').map((id) => id.trim().toLowerCase()),
     enterpriseProjectId: NO_FILTER.has(query.enterprise_project_id) ? undefined : query.enterprise_project_id,

@@ -2,7 +2,7 @@
 import type { Expression, ExpressionBuilder, SelectQueryBuilder, SqlBool } from 'kysely'
 import type { Reader, Transaction } from '../db/database.ts'
 import type { NewRow, Row, RowChange, Schema, VaultStatus } from '../db/schema.ts'
-import type { ProjectId, ResourceId, VaultId } from '../ids.ts'
+import type { PolicyId, ProjectId, ResourceId, VaultId } from '../ids.ts'
 import type { VaultTag } from './vault.ts'
 
 /** What a resource's backups in its vault amount to. */
@@ -27,6 +27,7 @@ export interface VaultFilter {
   readonly cloudType?: string | undefined
   readonly protectType?: string | undefined
   readonly objectType?: string | undefined
+  readonly policyId?: string | undefined
   /** Vaults that hold any of these. */
   readonly resourceIds?: readonly string[] | undefined
   readonly enterpriseProjectId?: string | undefined
@@ -103,7 +104,11 @@ function matching<Output>(
   if (filter.objectType !== undefined) narrowed = narrowed.where('vaults.object_type', '=', filter.objectType)
   if (filter.enterpriseProjectId !== undefined) narrowed = narrowed.where('vaults.enterprise_project_id', '=', filter.enterpriseProjectId)
   if (filter.narrow !== undefined) narrowed = narrowed.where(filter.narrow)
-  const { resourceIds } = filter
+  const { resourceIds, policyId } = filter
+  if (policyId !== undefined) {
+    narrowed = narrowed.where('vaults.id', 'in', (eb) => eb.selectFrom('vault_policies').select('vault_policies.vault_id')
+      .where('vault_policies.project_id', '=', projectId).where('vault_policies.policy_id', '=', policyId as PolicyId))
+  }
   if (resourceIds === undefined) return narrowed
   return narrowed.where('vaults.id', 'in', (eb) => eb.selectFrom('vault_resources').select('vault_resources.vault_id')
     .where('vault_resources.project_id', '=', projectId)

@@ -1,45 +1,109 @@
-/**
- * There are no policies yet, and these calls say so truthfully: Terraform asks for a vault's policies
- * after it has made one, and takes an empty list, but no refusal.
- */
-import { ListPoliciesAnswer, ListPoliciesQuery, PolicyParams } from '@opencbr/contract'
-import { Failure } from '../../failures.ts'
-import { isUuid } from '../../ids.ts'
-import { ok, route, type Answer, type Call, type Route } from '../route.ts'
+import {
+  AssociatePolicyAnswer, AssociatePolicyBody, CreatePolicyBody, DissociatePolicyAnswer, DissociatePolicyBody, ListPoliciesAnswer,
+  ListPoliciesQuery, PolicyAnswer, PolicyParams, UpdatePolicyBody, VaultParams,
+} from '@opencbr/contract'
+import type { Deps } from '../../deps.ts'
+import {
+  bindPolicy, createPolicy, deletePolicy, listPolicies, policyToWire, showPolicy, unbindPolicy, updatePolicy, type Bound,
+} from '../../policies/index.ts'
+import { noContent, ok, projectOf, route, type Route } from '../route.ts'
 
-export function policyRoutes(): Route[] {
+/** The cloud shows all policies of a project in one page, and says so in these words. */
+const WHOLE_LIST = { limit: 1000, offset: 0 }
+
+export function policyRoutes(deps: Deps): Route[] {
+  return [...wholePolicyRoutes(deps), ...vaultPolicyRoutes(deps)]
+}
+
+function wholePolicyRoutes(deps: Deps): Route[] {
   return [
     route({
       operationId: 'listPolicies',
       method: 'GET',
       path: '/v3/:project_id/policies',
       access: { kind: 'project', action: 'cbr:policies:list' },
-      summary: 'List policies, of which there are none yet',
+      summary: 'List policies',
       schemas: { query: ListPoliciesQuery, response: { 200: ListPoliciesAnswer } },
-      handle: async () => ok({ policies: [], count: 0, limit: 1000, offset: 0 }),
+      async handle(call) {
+        const views = await listPolicies(deps.db, projectOf(call).id, call.query)
+        return ok({ policies: views.map(policyToWire), count: views.length, ...WHOLE_LIST })
+      },
+    }),
+    route({
+      operationId: 'createPolicy',
+      method: 'POST',
+      path: '/v3/:project_id/policies',
+      access: { kind: 'project', action: 'cbr:policies:create' },
+      summary: 'Create a policy',
+      schemas: { body: CreatePolicyBody, response: { 200: PolicyAnswer } },
+      async handle(call) {
+        return ok({ policy: policyToWire(await createPolicy(deps, projectOf(call).id, call.body.policy)) })
+      },
     }),
     route({
       operationId: 'showPolicy',
       method: 'GET',
       path: '/v3/:project_id/policies/:policy_id',
       access: { kind: 'project', action: 'cbr:policies:get' },
-      summary: 'Show a policy, of which there are none yet',
-      schemas: { params: PolicyParams },
-      handle: findNone,
+      summary: 'Show a policy',
+      schemas: { params: PolicyParams, response: { 200: PolicyAnswer } },
+      async handle(call) {
+        return ok({ policy: policyToWire(await showPolicy(deps.db, projectOf(call).id, call.params.policy_id)) })
+      },
+    }),
+    route({
+      operationId: 'updatePolicy',
+      method: 'PUT',
+      path: '/v3/:project_id/policies/:policy_id',
+      access: { kind: 'project', action: 'cbr:policies:update' },
+      summary: 'Change a policy',
+      schemas: { params: PolicyParams, body: UpdatePolicyBody, response: { 200: PolicyAnswer } },
+      async handle(call) {
+        return ok({ policy: policyToWire(await updatePolicy(deps, projectOf(call).id, call.params.policy_id, call.body.policy)) })
+      },
     }),
     route({
       operationId: 'deletePolicy',
       method: 'DELETE',
       path: '/v3/:project_id/policies/:policy_id',
       access: { kind: 'project', action: 'cbr:policies:delete' },
-      summary: 'Delete a policy, of which there are none yet',
+      summary: 'Delete a policy; its backups stay',
       schemas: { params: PolicyParams },
-      handle: findNone,
+      async handle(call) {
+        await deletePolicy(deps, projectOf(call).id, call.params.policy_id)
+        return noContent
+      },
     }),
   ]
 }
 
-async function findNone({ params: { policy_id: policyId } }: Call<{ policy_id: string }, unknown, unknown>): Promise<Answer> {
-  if (!isUuid(policyId)) throw new Failure('parameter.invalid', { field: 'policy_id', reason: `${policyId.slice(0, 64)} is not a UUID` })
-  throw new Failure('policy.not_found', { policyId })
+function vaultPolicyRoutes(deps: Deps): Route[] {
+  return [
+    route({
+      operationId: 'associateVaultPolicy',
+      method: 'POST',
+      path: '/v3/:project_id/vaults/:vault_id/associatepolicy',
+      access: { kind: 'project', action: 'cbr:vaults:associatePolicy' },
+      summary: 'Bind a policy to a vault',
+      schemas: { params: VaultParams, body: AssociatePolicyBody, response: { 200: AssociatePolicyAnswer } },
+      async handle(call) {
+        return ok({ associate_policy: boundToWire(await bindPolicy(deps, projectOf(call).id, call.params.vault_id, call.body)) })
+      },
+    }),
+    route({
+      operationId: 'disassociateVaultPolicy',
+      method: 'POST',
+      path: '/v3/:project_id/vaults/:vault_id/dissociatepolicy',
+      access: { kind: 'project', action: 'cbr:vaults:dissociatePolicy' },
+      summary: 'Unbind a policy from a vault',
+      schemas: { params: VaultParams, body: DissociatePolicyBody, response: { 200: DissociatePolicyAnswer } },
+      async handle(call) {
+        return ok({ dissociate_policy: boundToWire(await unbindPolicy(deps, projectOf(call).id, call.params.vault_id, call.body.policy_id)) })
+      },
+    }),
+  ]
+}
+
+function boundToWire({ vaultId, policyId, destinationVaultId }: Bound) {
+  return { vault_id: vaultId, policy_id: policyId, destination_vault_id: destinationVaultId }
 }

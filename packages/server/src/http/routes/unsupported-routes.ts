@@ -28,10 +28,6 @@ function of(reason: string, ...operations: readonly (readonly [string, Route['me
 
 export const unsupportedOperations: readonly UnsupportedOperation[] = [
   ...of(NO_SCHEDULER,
-    ['createPolicy', 'POST', '/v3/:project_id/policies'],
-    ['updatePolicy', 'PUT', '/v3/:project_id/policies/:policy_id'],
-    ['associateVaultPolicy', 'POST', '/v3/:project_id/vaults/:vault_id/associatepolicy'],
-    ['disassociateVaultPolicy', 'POST', '/v3/:project_id/vaults/:vault_id/dissociatepolicy'],
     ['setVaultResource', 'PUT', '/v3/:project_id/vaults/:vault_id/set-resources']),
   ...of('notifications are not sent, and each vault has its own settings, in updateVault',
     ['batchUpdateVault', 'PUT', '/v3/:project_id/vaults/batch-update']),
