@@ -30,6 +30,9 @@ function replication(over: object = {}): { policy: object } {
   })
 }
 
+const pattern = (...rules: string[]): object => ({ trigger: { properties: { pattern: rules } } })
+const keeps = (definition: object): object => ({ operation_definition: definition })
+
 async function create(service: TestService, body: object = nightly()): Promise<Policy> {
   const answer = await service.call<{ policy: Policy }>('POST', POLICIES, body)
   assert.equal(answer.status, 200, JSON.stringify(answer.body))
@@ -87,9 +90,9 @@ test('a policy is shown as it was sent, complete in the first answer, and change
   const renamed = await service.call<{ policy: Policy }>('PUT', `${POLICIES}/${policy.id}`, { policy: { name: 'weekly' } })
   assert.deepEqual(renamed.body.policy, { ...changed.body.policy, name: 'weekly' }, 'what is absent stays, the pause included')
 
-  const pattern = ['FREQ=DAILY;INTERVAL=2;BYHOUR=6;BYMINUTE=00', 'FREQ=WEEKLY;BYDAY=SU;BYHOUR=14;BYMINUTE=05']
-  const rescheduled = await service.call<{ policy: Policy }>('PUT', `${POLICIES}/${policy.id}`, { policy: { trigger: { properties: { pattern } } } })
-  assert.deepEqual(rescheduled.body.policy.trigger.properties.pattern, pattern, 'byte for byte')
+  const rules = ['FREQ=DAILY;INTERVAL=2;BYHOUR=6;BYMINUTE=00', 'FREQ=WEEKLY;BYDAY=SU;BYHOUR=14;BYMINUTE=05']
+  const rescheduled = await service.call<{ policy: Policy }>('PUT', `${POLICIES}/${policy.id}`, { policy: pattern(...rules) })
+  assert.deepEqual(rescheduled.body.policy.trigger.properties.pattern, rules, 'byte for byte')
   assert.equal((await service.call('DELETE', `${POLICIES}/${policy.id}`)).status, 204)
   await refused(service, '6000', new RegExp(policy.id), 'GET', `${POLICIES}/${policy.id}`)
   await refused(service, '6000', /./, 'PUT', `${POLICIES}/${policy.id}`, { policy: {} })
@@ -99,8 +102,6 @@ test('a policy is shown as it was sent, complete in the first answer, and change
 
 test('bad policies are refused, and the member is named', async () => {
   await using service = await startTestService({ agent: 'none' })
-  const pattern = (...rules: string[]): object => ({ trigger: { properties: { pattern: rules } } })
-  const keeps = (definition: object): object => ({ operation_definition: definition })
   const cases: [object, RegExp][] = [
     [{ name: '' }, /policy\.name/],
     [{ name: 'a b' }, /policy\.name/],
@@ -134,7 +135,7 @@ test('bad policies are refused, and the member is named', async () => {
   await refused(service, '9900', /destination_project_id.*mandatory/, 'POST', POLICIES, replication({ destination_project_id: undefined }))
   assert.equal((await service.call<{ count: number }>('GET', POLICIES)).body.count, 0)
   // What Terraform sends, and what only looks too close.
-  await create(service, nightly({ operation_definition: { max_backups: -1, retention_duration_days: -1 } }))
+  await create(service, nightly(keeps({ max_backups: -1, retention_duration_days: -1 })))
   await create(service, nightly({ operation_definition: { max_backups: 5, day_backups: 1, year_backups: 2, timezone: 'UTC-03:30' } }))
   await create(service, nightly(pattern(...Array.from({ length: 24 }, (_, hour) => `FREQ=DAILY;INTERVAL=1;BYHOUR=${String(hour).padStart(2, '0')};BYMINUTE=00`))))
   await create(service, nightly(pattern('FREQ=WEEKLY;BYDAY=MO;BYHOUR=1;BYMINUTE=0', 'FREQ=WEEKLY;BYDAY=TU;BYHOUR=1;BYMINUTE=30')))
