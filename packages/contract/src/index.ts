@@ -1,6 +1,7 @@
 export * from './backups.ts'
 export * from './checkpoints.ts'
 export * from './identity.ts'
+export * from './identity-administration.ts'
 export * from './operation-logs.ts'
 export * from './signing.ts'
 export * from './enumerations.ts'

@@ -6,6 +6,7 @@ type Id<Noun extends string> = string & { readonly [idOf]: Noun }
 export type DomainId = Id<'domain'>
 export type ProjectId = Id<'project'>
 export type UserId = Id<'user'>
+export type UserGroupId = Id<'user group'>
 export type VaultId = Id<'vault'>
 export type CheckpointId = Id<'checkpoint'>
 export type BackupId = Id<'backup'>
@@ -16,8 +17,8 @@ export type AgentId = Id<'agent'>
 export type AgentPathId = Id<'agent path'>
 export type PolicyId = Id<'policy'>
 
-/** Projects, users and domains carry 32 hexadecimal digits, as Keystone and IAM write them. */
-export type HexIdNoun = DomainId | ProjectId | UserId
+/** Projects, users, groups and domains carry 32 hexadecimal digits, as Keystone and IAM write them. */
+export type HexIdNoun = DomainId | ProjectId | UserId | UserGroupId
 export type UuidNoun = VaultId | CheckpointId | BackupId | ResourceId | OperationLogId | JobId | AgentId | AgentPathId | PolicyId
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i

@@ -8,6 +8,7 @@ import { openDatabase, type Database } from './db/database.ts'
 import type { Deps } from './deps.ts'
 import { createApp } from './http/app.ts'
 import type { Route } from './http/route.ts'
+import { administrationRoutes } from './http/routes/administration-routes.ts'
 import { backupRoutes } from './http/routes/backup-routes.ts'
 import { checkpointRoutes } from './http/routes/checkpoint-routes.ts'
 import { identityRoutes } from './http/routes/identity-routes.ts'
@@ -45,6 +46,7 @@ export function allRoutes(deps: Deps): Route[] {
   const routes = [
     ...serviceRoutes(deps),
     ...identityRoutes(deps),
+    ...administrationRoutes(deps),
     ...resourceRoutes(deps),
     ...vaultRoutes(deps),
     ...tagRoutes(deps),

@@ -13,7 +13,7 @@ let db: Database
 before(async () => {
   db = await openDatabase(':memory:')
   await db.insertInto('users').values({ id: USER, domain_id: 'd' as DomainId, name: 'a', password_hash: '', created_at: 0 }).execute()
-  await db.insertInto('grants').values({ user_id: USER, project_id: PROJECT, role: 'admin' }).execute()
+  await db.insertInto('projects').values({ id: PROJECT, domain_id: 'd' as DomainId, name: 'p' }).execute()
   await populate({ db, secrets: { seal: (_purpose, secret) => secret, unseal: (_purpose, sealed) => sealed } }, { backups: 3000 })
 })
 

@@ -2,10 +2,11 @@
  * The catalogue's tables. Conventions, the same on every database: times are integer microseconds in
  * UTC; booleans are 0 or 1; JSON is text; sizes end in their unit. Ids are text.
  */
-import type { Insertable, Selectable, Updateable } from 'kysely'
+import type { Generated, Insertable, Selectable, Updateable } from 'kysely'
 import type { Micros } from '../clock.ts'
 import type {
-  AgentId, AgentPathId, BackupId, CheckpointId, DomainId, JobId, OperationLogId, PolicyId, ProjectId, ResourceId, UserId, VaultId,
+  AgentId, AgentPathId, BackupId, CheckpointId, DomainId, JobId, OperationLogId, PolicyId, ProjectId, ResourceId, UserGroupId, UserId,
+  VaultId,
 } from '../ids.ts'
 
 export type Flag = 0 | 1
@@ -13,12 +14,18 @@ export type Flag = 0 | 1
 export interface DomainTable {
   id: DomainId
   name: string
+  description: Generated<string>
+  enabled: Generated<Flag>
+  created_at: Generated<Micros>
 }
 
 export interface ProjectTable {
   id: ProjectId
   domain_id: DomainId
   name: string
+  description: Generated<string>
+  enabled: Generated<Flag>
+  created_at: Generated<Micros>
 }
 
 export interface UserTable {
@@ -27,14 +34,47 @@ export interface UserTable {
   name: string
   /** argon2id with its parameters, in the PHC string form. */
   password_hash: string
+  description: Generated<string>
+  enabled: Generated<Flag>
   created_at: Micros
 }
 
-/** Which project a user may act in. */
-export interface GrantTable {
+export interface UserGroupTable {
+  id: UserGroupId
+  domain_id: DomainId
+  name: string
+  description: string
+  created_at: Micros
+}
+
+export interface UserGroupMemberTable {
+  group_id: UserGroupId
   user_id: UserId
-  project_id: ProjectId
-  role: 'admin'
+}
+
+/** Roles that somebody made; those that are built in have no row. */
+export interface RoleTable {
+  id: string
+  domain_id: DomainId
+  name: string
+  description: string
+  /** JSON array of actions; `*` stands for any characters. */
+  actions: string
+  created_at: Micros
+}
+
+/** Who may do what where. */
+export interface RoleAssignmentTable {
+  id: string
+  /** `user:<id>` or `group:<id>`. */
+  subject: string
+  /** `project:<id>`, `domain:<id>` (with all its projects) or `system`. */
+  scope: string
+  /** The name of a built-in role, or the id of a row of `roles`. */
+  role: string
+  /** JSON array: the role counts for these enterprise projects only; null: for all. */
+  enterprise_project_ids: string | null
+  created_at: Micros
 }
 
 export interface AccessKeyTable {
@@ -42,6 +82,12 @@ export interface AccessKeyTable {
   user_id: UserId
   /** Sealed with the server's master key. */
   secret_sealed: string
+  description: Generated<string>
+  enabled: Generated<Flag>
+  /** SHA-256 of the security token, hexadecimal: this and the next two are of temporary keys only. */
+  security_token_hash: string | null
+  project_id: ProjectId | null
+  expires_at: Micros | null
   created_at: Micros
 }
 
@@ -409,7 +455,10 @@ export interface Schema {
   domains: DomainTable
   projects: ProjectTable
   users: UserTable
-  grants: GrantTable
+  user_groups: UserGroupTable
+  user_group_members: UserGroupMemberTable
+  roles: RoleTable
+  role_assignments: RoleAssignmentTable
   access_keys: AccessKeyTable
   tokens: TokenTable
   resources: ResourceTable

@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type HTTPMethods } from 'fastify'
 import { Failure, failures } from '../failures.ts'
-import { IdentityFailure, type Identity, type SignedRequest } from '../identity/index.ts'
+import { administrationOf, IdentityFailure, mayInProject, type Identity, type SignedRequest } from '../identity/index.ts'
 import { parseBody, parseText, withoutNulls } from './parse-input.ts'
 import type { Answer, Call, Route } from './route.ts'
 
@@ -88,6 +88,7 @@ async function answer(route: Route, authenticate: Authenticate, request: Fastify
     requestId: request.id,
     headers: request.headers,
     origin: originOf(request),
+    address: request.ip,
   }
   return route.handle(call as Call<never, never, never>)
 }
@@ -114,14 +115,20 @@ async function admit(
     throw new GatewayRefusal(401, 'APIGW.0301', `Incorrect IAM authentication information: ${found.refused}`)
   }
   if (route.access.kind === 'authenticated') return found
+  if (route.access.kind === 'administration') {
+    if (administrationOf(found, route.access.action) === undefined) throw notPermitted(route.access.action)
+    return found
+  }
   // The same answer for an unknown project and for somebody else's: neither may be told apart.
   if (found.project === undefined || found.project.id !== params['project_id']) {
     throw new GatewayRefusal(403, 'APIGW.0302', 'The credentials are not good for this project.')
   }
-  if (!found.actions.has('*') && !found.actions.has(route.access.action)) {
-    throw new GatewayRefusal(403, 'APIGW.0302', `The action ${route.access.action} is not permitted.`)
-  }
+  if (!mayInProject(found, route.access.action)) throw notPermitted(route.access.action)
   return found
+}
+
+function notPermitted(action: string): GatewayRefusal {
+  return new GatewayRefusal(403, 'APIGW.0302', `The action ${action} is not permitted.`)
 }
 
 /** The framework reads no body of GET and HEAD; signing clients send `{}` there, and it is signed. */

@@ -47,7 +47,7 @@ function describeOperation(route: Route): Json {
     tags: [tagOf(route)],
     summary: route.summary,
     security: route.access.kind === 'public' ? PUBLIC : CREDENTIALS,
-    ...(route.access.kind === 'project' ? { 'x-iam-action': route.access.action } : {}),
+    ...('action' in route.access ? { 'x-iam-action': route.access.action } : {}),
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(body === undefined ? {} : { requestBody: { required: true, content: jsonOf(body) } }),
     responses: {

@@ -6,10 +6,14 @@
 import type { Static, TObject, TSchema } from 'typebox'
 import type { Identity } from '../identity/identity.ts'
 
-/** Who may call: anyone, any authenticated identity, or an identity of the path's project with an action. */
+/**
+ * Who may call: anyone, any authenticated identity, one that may do the action to its domain or the
+ * system, or one of the path's project with the action.
+ */
 export type Access =
   | { readonly kind: 'public' }
   | { readonly kind: 'authenticated' }
+  | { readonly kind: 'administration', readonly action: string }
   | { readonly kind: 'project', readonly action: string }
 
 export interface Answer {
@@ -30,6 +34,8 @@ export interface Call<Params, Query, Body> {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
   /** The address that the client used: `http://127.0.0.1:8776`. */
   readonly origin: string
+  /** From where the call comes: an IP address. */
+  readonly address: string
 }
 
 export interface RouteSchemas<Params extends TObject, Query extends TObject, Body extends TSchema> {
@@ -76,4 +82,10 @@ export function projectOf(call: Call<unknown, unknown, unknown>): NonNullable<Id
   const project = call.identity?.project
   if (project === undefined) throw new TypeError('a project route was called without a project')
   return project
+}
+
+/** Who calls an operation that is not public. */
+export function identityOf(call: Call<unknown, unknown, unknown>): Identity {
+  if (call.identity === undefined) throw new TypeError('an authenticated route was called without an identity')
+  return call.identity
 }

@@ -1,10 +1,11 @@
+import { timingSafeEqual } from 'node:crypto'
 import { isSignature, parseAuthorization, signedAtMs, verifySignature } from '@opencbr/contract'
 import type { Deps } from '../deps.ts'
-import type { UserId } from '../ids.ts'
 import type { Row } from '../db/schema.ts'
+import { findGrantedProject, listGrantedProjects, readRights } from './assignment-store.ts'
 import { accessKeyPurpose, makeIdentity, type Identity } from './identity.ts'
-import { findAccessKey, findGrantedProject, findUser, listGrantedProjects } from './identity-store.ts'
-import { findToken } from './token-store.ts'
+import { findAccessKey, findUser, type UserAndDomain } from './identity-store.ts'
+import { findToken, hashToken } from './token-store.ts'
 
 /** A request as it came on the wire: signatures cover the raw bytes. */
 export interface SignedRequest {
@@ -40,10 +41,10 @@ async function authenticateToken({ db, clock }: Pick<Deps, 'db' | 'clock'>, toke
   if (row === undefined) return refused
   const owner = await findUser(db, row.user_id)
   if (owner === undefined) return refused
-  if (row.project_id === null) return makeIdentity(owner, undefined)
-  // Looked up again at every call: a grant that was taken away ends its tokens.
-  const project = await findGrantedProject(db, row.user_id, row.project_id)
-  return project === undefined ? refused : makeIdentity(owner, project)
+  if (row.project_id === null) return makeIdentity(owner, undefined, await readRights(db, owner.user, undefined))
+  // Looked up again at every call: a role that was taken away ends its tokens.
+  const granted = await findGrantedProject(db, owner.user, row.project_id)
+  return granted === undefined ? refused : makeIdentity(owner, granted.project, granted.rights)
 }
 
 async function authenticateSignature(
@@ -57,25 +58,36 @@ async function authenticateSignature(
   if (Math.abs(signedAt - clock.now() / 1000) > SIGNATURE_AGE_MAX_MS) {
     return { refused: 'X-Sdk-Date lies more than 15 minutes from the time of the server' }
   }
-  // It belongs to temporary keys, and this server issues none; ignoring it would accept half of a credential.
-  if (request.headers['x-security-token'] !== undefined && request.headers['x-security-token'] !== '') {
-    return { refused: 'temporary keys with X-Security-Token are not supported' }
-  }
-  const key = await findAccessKey(db, authorization.accessKey)
+  const key = await findAccessKey(db, authorization.accessKey, clock.now())
   // An unknown key is verified too, against nothing, so that the time tells nobody which keys exist.
   const secret = key === undefined ? '' : secrets.unseal(accessKeyPurpose(key.access_key), key.secret_sealed)
   const isRight = verifySignature(request, authorization, secret)
-  const owner = isRight && key !== undefined ? await findUser(db, key.user_id) : undefined
+  if (!isRight || key === undefined) return refused
+  if (!carriesToken(request, key)) return { refused: 'the header X-Security-Token does not belong to this access key' }
+  const owner = await findUser(db, key.user_id)
   if (owner === undefined) return refused
-  return makeIdentity(owner, await chooseProject({ db }, owner.user.id, request))
+  const isTemporary = key.security_token_hash !== null
+  const projectId = isTemporary ? key.project_id : await chooseProject({ db }, owner, request)
+  const granted = projectId === null ? undefined : await findGrantedProject(db, owner.user, projectId)
+  return granted === undefined
+    ? makeIdentity(owner, undefined, await readRights(db, owner.user, undefined), isTemporary)
+    : makeIdentity(owner, granted.project, granted.rights, isTemporary)
+}
+
+/** A temporary key comes with its token, which some clients leave unsigned; any other comes without one. */
+function carriesToken({ headers }: SignedRequest, key: Row<'access_keys'>): boolean {
+  const sent = headers['x-security-token']
+  const isSent = typeof sent === 'string' && sent !== ''
+  if (key.security_token_hash === null) return !isSent
+  return isSent && timingSafeEqual(Buffer.from(hashToken(sent)), Buffer.from(key.security_token_hash))
 }
 
 /** The path decides; without a project there, the client's header, and then the user's first project. */
 async function chooseProject(
-  { db }: Pick<Deps, 'db'>, userId: UserId, { pathProjectId, headers }: SignedRequest,
-): Promise<Row<'projects'> | undefined> {
-  if (pathProjectId !== undefined) return findGrantedProject(db, userId, pathProjectId)
+  { db }: Pick<Deps, 'db'>, { user }: UserAndDomain, { pathProjectId, headers }: SignedRequest,
+): Promise<string | null> {
+  if (pathProjectId !== undefined) return pathProjectId
+  const projects = await listGrantedProjects(db, user.id)
   const named = headers['x-project-id']
-  const found = typeof named === 'string' ? await findGrantedProject(db, userId, named) : undefined
-  return found ?? (await listGrantedProjects(db, userId))[0]
+  return (projects.find((project) => project.id === named) ?? projects[0])?.id ?? null
 }

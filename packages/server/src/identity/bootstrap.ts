@@ -2,7 +2,7 @@
  * The first start makes one domain, project, user and access key, and writes them to
  * `bootstrap.json`, from where programs on this machine read how to reach the server.
  */
-import { randomBytes, randomInt } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -10,6 +10,7 @@ import type { ServerConfig } from '../config.ts'
 import { StartRefusal, writePrivateFile } from '../data-directory.ts'
 import type { Deps } from '../deps.ts'
 import { newHexId, type DomainId, type ProjectId, type UserId } from '../ids.ts'
+import { newAccessKey } from './access-keys.ts'
 import { accessKeyPurpose } from './identity.ts'
 import { hasDomains, hasProjectNamed, insertTenant } from './identity-store.ts'
 import { hashPassword } from './password.ts'
@@ -41,6 +42,7 @@ export async function makeBootstrapUser({ db, clock, config, secrets }: Pick<Dep
     if (await hasProjectNamed(db, config.region)) return
     throw new StartRefusal(`The data directory ${config.dataDir} belongs to another region than ${config.region}: start the server with its own.`)
   }
+  const { accessKey, secretKey } = newAccessKey()
   const ids = { domain: newHexId<DomainId>(), project: newHexId<ProjectId>(), user: newHexId<UserId>() }
   const bootstrap: Bootstrap = {
     endpoint: '',
@@ -51,8 +53,8 @@ export async function makeBootstrapUser({ db, clock, config, secrets }: Pick<Dep
     project_id: ids.project,
     user_name: 'admin',
     password: randomBytes(18).toString('base64url'),
-    access_key: randomText('ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789', 20),
-    secret_key: randomText('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789', 40),
+    access_key: accessKey,
+    secret_key: secretKey,
   }
   const passwordHash = await hashPassword(bootstrap.password)
   // The file first: a crash in between leaves no user, and the next start writes the file again. The
@@ -60,8 +62,8 @@ export async function makeBootstrapUser({ db, clock, config, secrets }: Pick<Dep
   await writeBootstrap(config, bootstrap)
   const createdAt = clock.now()
   await db.transaction().execute((tx) => insertTenant(tx, {
-    domain: { id: ids.domain, name: bootstrap.domain_name },
-    project: { id: ids.project, domain_id: ids.domain, name: bootstrap.project_name },
+    domain: { id: ids.domain, name: bootstrap.domain_name, created_at: createdAt },
+    project: { id: ids.project, domain_id: ids.domain, name: bootstrap.project_name, created_at: createdAt },
     user: { id: ids.user, domain_id: ids.domain, name: bootstrap.user_name, password_hash: passwordHash, created_at: createdAt },
     accessKey: {
       access_key: bootstrap.access_key,
@@ -90,8 +92,4 @@ export async function updateBootstrapEndpoint(config: Pick<ServerConfig, 'dataDi
 
 async function writeBootstrap(config: Pick<ServerConfig, 'dataDir'>, bootstrap: Bootstrap): Promise<void> {
   await writePrivateFile(bootstrapPath(config), `${JSON.stringify(bootstrap, null, 2)}\n`)
-}
-
-function randomText(alphabet: string, length: number): string {
-  return Array.from({ length }, () => alphabet[randomInt(alphabet.length)]).join('')
 }

@@ -2,9 +2,12 @@ import type { Static } from 'typebox'
 import type { TokenRequest } from '@opencbr/contract'
 import type { Deps } from '../deps.ts'
 import type { Row } from '../db/schema.ts'
+import { findGrantedProject, listGrantedProjects, readRights } from './assignment-store.ts'
+import type { UserRights } from './identity.ts'
 import { IdentityFailure } from './identity-failure.ts'
-import { findDomain, findGrantedProject, findUser, findUserByName, listGrantedProjects, type UserAndDomain } from './identity-store.ts'
+import { findDomain, findUser, findUserByName, type UserAndDomain } from './identity-store.ts'
 import { issueToken, type IssuedToken } from './issue-token.ts'
+import type { LoginThrottle } from './login-throttle.ts'
 import { verifyPassword } from './password.ts'
 import { findToken } from './token-store.ts'
 
@@ -17,14 +20,22 @@ export interface DescribedToken extends Omit<IssuedToken, 'token'> {
   readonly project: Row<'projects'> | undefined
   /** Scoped to the user's whole domain. */
   readonly isDomainScoped: boolean
+  readonly rights: UserRights
+}
+
+/** What proving who one is takes besides the catalogue. */
+export interface LoginContext {
+  readonly throttle: LoginThrottle
+  /** From where the call comes. */
+  readonly address: string
 }
 
 /** One answer for everything that may be wrong with credentials: it must not tell which part is. */
 export const REFUSED = 'The request you have made requires authentication.'
 
 /** Logs a user in by password or by an earlier token, for a project (the user's first one by default) or a domain. */
-export async function createToken(deps: Pick<Deps, 'db' | 'clock'>, auth: Auth): Promise<DescribedToken & IssuedToken> {
-  const proven = await prove(deps, auth.identity)
+export async function createToken(deps: Pick<Deps, 'db' | 'clock'>, auth: Auth, login: LoginContext): Promise<DescribedToken & IssuedToken> {
+  const proven = await prove(deps, auth.identity, login)
   const scope = await findScope(deps, proven.owner, auth.scope)
   const issued = await issueToken(deps, {
     userId: proven.owner.user.id,
@@ -42,16 +53,18 @@ interface Proven {
   readonly expiresAtMax?: number
 }
 
-async function prove(deps: Pick<Deps, 'db' | 'clock'>, identity: Auth['identity']): Promise<Proven> {
+async function prove(deps: Pick<Deps, 'db' | 'clock'>, identity: Auth['identity'], login: LoginContext): Promise<Proven> {
   const methods = new Set(identity.methods)
   const [method] = methods
   if (methods.size > 1) throw new IdentityFailure(401, 'Only one authentication method at a time is supported here.')
-  if (method === 'password') return provePassword(deps, identity.password?.user)
+  if (method === 'password') return provePassword(deps, identity.password?.user, login)
   if (method === 'token') return proveToken(deps, identity.token?.id)
   throw new IdentityFailure(401, 'Attempted to authenticate with an unsupported method.')
 }
 
-async function provePassword({ db }: Pick<Deps, 'db'>, user: NonNullable<Auth['identity']['password']>['user'] | undefined): Promise<Proven> {
+async function provePassword(
+  { db }: Pick<Deps, 'db'>, user: NonNullable<Auth['identity']['password']>['user'] | undefined, { throttle, address }: LoginContext,
+): Promise<Proven> {
   if (user === undefined) throw new IdentityFailure(400, 'Expecting to find password in auth.identity.')
   if (user.id === undefined && (user.name === undefined || user.domain === undefined)) {
     throw new IdentityFailure(400, 'Expecting to find id, or name and domain, in auth.identity.password.user.')
@@ -59,8 +72,12 @@ async function provePassword({ db }: Pick<Deps, 'db'>, user: NonNullable<Auth['i
   const owner = user.id === undefined
     ? await findUserByName(db, user.name ?? '', user.domain ?? {})
     : await findUser(db, user.id)
+  // Who has no account is counted by the name that was tried: whether there is one must not show.
+  const account = owner?.user.id ?? JSON.stringify([user.id, user.name, user.domain])
+  const succeed = await throttle.admit({ account, address })
   const isRight = await verifyPassword(user.password, owner?.user.password_hash)
   if (!isRight || owner === undefined) throw new IdentityFailure(401, REFUSED)
+  succeed()
   return { owner, methods: ['password'] }
 }
 
@@ -76,6 +93,7 @@ async function proveToken({ db, clock }: Pick<Deps, 'db' | 'clock'>, token: stri
 interface Scope {
   readonly project: Row<'projects'> | undefined
   readonly isDomainScoped: boolean
+  readonly rights: UserRights
 }
 
 async function findScope({ db }: Pick<Deps, 'db'>, { user, domain }: UserAndDomain, scope: Auth['scope']): Promise<Scope> {
@@ -86,22 +104,18 @@ async function findScope({ db }: Pick<Deps, 'db'>, { user, domain }: UserAndDoma
   if (wanted.domain !== undefined) {
     const found = await findDomain(db, wanted.domain)
     if (found === undefined || found.id !== domain.id) throw new IdentityFailure(401, REFUSED)
-    return { project: undefined, isDomainScoped: true }
+    return { project: undefined, isDomainScoped: true, rights: await readRights(db, user, undefined) }
   }
   if (wanted.project === undefined) {
     const [first] = await listGrantedProjects(db, user.id)
-    return { project: first, isDomainScoped: false }
+    return { project: first, isDomainScoped: false, rights: await readRights(db, user, first) }
   }
   const { id, name } = wanted.project
   if (id === undefined && name === undefined) throw new IdentityFailure(400, 'Expecting to find id or name in auth.scope.project.')
-  if (id !== undefined) return requireProject(await findGrantedProject(db, user.id, id))
   // Without a domain the name is looked up in the user's own, as IAM does.
   const home = wanted.project.domain === undefined ? domain : await findDomain(db, wanted.project.domain)
-  const named = await listGrantedProjects(db, user.id, name)
-  return requireProject(named.find((each) => each.domain_id === home?.id))
-}
-
-function requireProject(project: Row<'projects'> | undefined): Scope {
-  if (project === undefined) throw new IdentityFailure(401, REFUSED)
-  return { project, isDomainScoped: false }
+  const projectId = id ?? (await listGrantedProjects(db, user.id, name)).find((each) => each.domain_id === home?.id)?.id
+  const granted = projectId === undefined ? undefined : await findGrantedProject(db, user, projectId)
+  if (granted === undefined) throw new IdentityFailure(401, REFUSED)
+  return { ...granted, isDomainScoped: false }
 }

@@ -1,20 +1,25 @@
 import type { Deps } from '../deps.ts'
-import type { Identity } from './identity.ts'
+import { findGrantedProject, readRights } from './assignment-store.ts'
+import { administrationOf, type Identity } from './identity.ts'
 import type { DescribedToken } from './create-token.ts'
 import { IdentityFailure } from './identity-failure.ts'
-import { findGrantedProject, findUser } from './identity-store.ts'
+import { findUser, type UserAndDomain } from './identity-store.ts'
 import { deleteToken, findToken } from './token-store.ts'
 
-/** Says for whom and what a token is good. A caller sees tokens of its own user; others do not exist for it. */
+/**
+ * Says for whom and what a token is good. A caller sees tokens of its own user, an administrator those of
+ * its domain or all; others do not exist for it.
+ */
 export async function describeToken({ db, clock }: Pick<Deps, 'db' | 'clock'>, caller: Identity, token: string): Promise<DescribedToken> {
   const row = await findToken(db, token, clock.now())
   const owner = row === undefined ? undefined : await findUser(db, row.user_id)
-  if (row === undefined || owner === undefined || owner.user.id !== caller.user.id) throw notFound()
-  const project = row.project_id === null ? undefined : await findGrantedProject(db, row.user_id, row.project_id)
-  if (row.project_id !== null && project === undefined) throw notFound()
+  if (row === undefined || owner === undefined || !maySee(caller, owner)) throw notFound()
+  const granted = row.project_id === null ? undefined : await findGrantedProject(db, owner.user, row.project_id)
+  if (row.project_id !== null && granted === undefined) throw notFound()
   return {
     owner,
-    project,
+    project: granted?.project,
+    rights: granted?.rights ?? await readRights(db, owner.user, undefined),
     isDomainScoped: row.domain_id !== null,
     methods: JSON.parse(row.methods) as string[],
     issuedAt: row.issued_at,
@@ -22,7 +27,13 @@ export async function describeToken({ db, clock }: Pick<Deps, 'db' | 'clock'>, c
   }
 }
 
-/** Ends a token of the caller's user. */
+function maySee(caller: Identity, { user, domain }: UserAndDomain): boolean {
+  if (user.id === caller.user.id) return true
+  const reach = administrationOf(caller, 'identity:tokens:get')
+  return reach === 'system' || (reach === 'domain' && domain.id === caller.domain.id)
+}
+
+/** Ends a token of the caller's user, or one that it administers. */
 export async function revokeToken(deps: Pick<Deps, 'db' | 'clock'>, caller: Identity, token: string): Promise<void> {
   await describeToken(deps, caller, token)
   await deps.db.transaction().execute((tx) => deleteToken(tx, token))

@@ -1,7 +1,9 @@
-/** SQL of domains, projects, users, grants and access keys. */
+/** SQL of domains, projects, users and access keys. */
+import type { Micros } from '../clock.ts'
 import type { Reader, Transaction } from '../db/database.ts'
 import type { NewRow, Row } from '../db/schema.ts'
-import type { DomainId, ProjectId, UserId } from '../ids.ts'
+import { newUuid, type DomainId, type UserId } from '../ids.ts'
+import { domainScope, SYSTEM_SCOPE, userSubject } from './assignment-store.ts'
 
 /** Whether anybody was ever made: the first start makes the bootstrap user. */
 export async function hasDomains(db: Reader): Promise<boolean> {
@@ -17,7 +19,11 @@ export async function insertTenant(tx: Transaction, tenant: {
   await tx.insertInto('domains').values(tenant.domain).execute()
   await tx.insertInto('projects').values(tenant.project).execute()
   await tx.insertInto('users').values(tenant.user).execute()
-  await tx.insertInto('grants').values({ user_id: tenant.user.id, project_id: tenant.project.id, role: 'admin' }).execute()
+  for (const scope of [SYSTEM_SCOPE, domainScope(tenant.domain.id)]) {
+    await tx.insertInto('role_assignments').values({
+      id: newUuid(), subject: userSubject(tenant.user.id), scope, role: 'administrator', created_at: tenant.user.created_at,
+    }).execute()
+  }
   await tx.insertInto('access_keys').values(tenant.accessKey).execute()
 }
 
@@ -30,26 +36,25 @@ export interface UserAndDomain {
   readonly domain: Row<'domains'>
 }
 
+/** A user that may act: neither it nor its domain is disabled. */
 export async function findUser(db: Reader, userId: string): Promise<UserAndDomain | undefined> {
-  const user = await db.selectFrom('users').selectAll().where('id', '=', userId as UserId).executeTakeFirst()
-  return withDomain(db, user)
+  return withDomain(db, await db.selectFrom('users').selectAll().where('id', '=', userId as UserId).executeTakeFirst())
 }
 
-/** `domain` by its id or its name, whichever is given. */
+/** The same by name; `domain` by its id or its name, whichever is given. */
 export async function findUserByName(
   db: Reader, name: string, domain: { readonly id?: string, readonly name?: string },
 ): Promise<UserAndDomain | undefined> {
   const found = await findDomain(db, domain)
   if (found === undefined) return undefined
-  const user = await db.selectFrom('users').selectAll()
-    .where('domain_id', '=', found.id).where('name', '=', name).executeTakeFirst()
-  return user === undefined ? undefined : { user, domain: found }
+  return withDomain(db, await db.selectFrom('users').selectAll()
+    .where('domain_id', '=', found.id).where('name', '=', name).executeTakeFirst())
 }
 
 async function withDomain(db: Reader, user: Row<'users'> | undefined): Promise<UserAndDomain | undefined> {
-  if (user === undefined) return undefined
+  if (user === undefined || user.enabled === 0) return undefined
   const domain = await db.selectFrom('domains').selectAll().where('id', '=', user.domain_id).executeTakeFirstOrThrow()
-  return { user, domain }
+  return domain.enabled === 0 ? undefined : { user, domain }
 }
 
 export async function findDomain(
@@ -61,20 +66,8 @@ export async function findDomain(
   return undefined
 }
 
-/** The projects in which a user may act, by name. */
-export async function listGrantedProjects(db: Reader, userId: UserId, name?: string): Promise<Row<'projects'>[]> {
-  let query = db.selectFrom('projects').innerJoin('grants', 'grants.project_id', 'projects.id')
-    .where('grants.user_id', '=', userId).selectAll('projects').orderBy('projects.name').orderBy('projects.id')
-  if (name !== undefined) query = query.where('projects.name', '=', name)
-  return query.execute()
-}
-
-export async function findGrantedProject(db: Reader, userId: UserId, projectId: string): Promise<Row<'projects'> | undefined> {
-  return db.selectFrom('projects').innerJoin('grants', 'grants.project_id', 'projects.id')
-    .where('grants.user_id', '=', userId).where('projects.id', '=', projectId as ProjectId)
-    .selectAll('projects').executeTakeFirst()
-}
-
-export async function findAccessKey(db: Reader, accessKey: string): Promise<Row<'access_keys'> | undefined> {
-  return db.selectFrom('access_keys').selectAll().where('access_key', '=', accessKey).executeTakeFirst()
+/** A key with which calls may be signed: neither disabled nor, if it is a temporary one, at its end. */
+export async function findAccessKey(db: Reader, accessKey: string, now: Micros): Promise<Row<'access_keys'> | undefined> {
+  const key = await db.selectFrom('access_keys').selectAll().where('access_key', '=', accessKey).executeTakeFirst()
+  return key === undefined || key.enabled === 0 || (key.expires_at !== null && key.expires_at <= now) ? undefined : key
 }

@@ -35,12 +35,17 @@ export function tokenToWire(token: DescribedToken, context: CatalogContext | und
       issued_at: formatZonedTime(token.issuedAt),
       expires_at: formatZonedTime(token.expiresAt),
       user: { id: user.id, name: user.name, domain: named, password_expires_at: null },
-      roles: [{ id: 'admin', name: 'admin' }],
+      roles: rolesOf(token).map((name) => ({ id: name, name })),
       ...(token.project === undefined ? {} : { project: { id: token.project.id, name: token.project.name, domain: named } }),
       ...(token.isDomainScoped ? { domain: named } : {}),
       ...(context === undefined ? {} : { catalog: catalogToWire(context, token.project?.id) }),
     },
   }
+}
+
+function rolesOf({ project, rights }: DescribedToken): string[] {
+  const roles = project === undefined ? [...rights.domainRoles, ...rights.systemRoles] : rights.projectGrants.map((grant) => grant.role)
+  return [...new Set(roles.map((role) => role.name))]
 }
 
 function pageLinks(self: string): { self: string, previous: null, next: null } {
@@ -60,7 +65,7 @@ export function projectsToWire(origin: string, projects: readonly Row<'projects'
       parent_id: project.domain_id,
       is_domain: false,
       enabled: true,
-      description: '',
+      description: project.description,
       links: { self: `${origin}/v3/projects/${project.id}` },
     })),
     links: pageLinks(`${origin}/v3/projects`),

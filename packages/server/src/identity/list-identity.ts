@@ -1,8 +1,9 @@
 /** What a caller sees of domains, projects and users: its own. */
 import type { Deps } from '../deps.ts'
 import type { Row } from '../db/schema.ts'
+import { listGrantedProjects } from './assignment-store.ts'
 import type { Identity } from './identity.ts'
-import { findUser, listGrantedProjects } from './identity-store.ts'
+import { findUser } from './identity-store.ts'
 
 /** The projects in which the caller's user may act. Absent filters let everything through. */
 export async function listProjects(

@@ -3,8 +3,9 @@ import { createHash } from 'node:crypto'
 import type { Micros } from '../clock.ts'
 import type { Reader, Transaction } from '../db/database.ts'
 import type { NewRow, Row } from '../db/schema.ts'
+import type { UserId } from '../ids.ts'
 
-function hashToken(token: string): string {
+export function hashToken(token: string): string {
   return createHash('sha256').update(token).digest('hex')
 }
 
@@ -24,4 +25,9 @@ export async function findToken(db: Reader, token: string, now: Micros): Promise
 
 export async function deleteToken(tx: Transaction, token: string): Promise<void> {
   await tx.deleteFrom('tokens').where('token_hash', '=', hashToken(token)).execute()
+}
+
+/** Ends every token of a user: after its password has changed, they may be somebody else's. */
+export async function deleteTokensOf(tx: Transaction, userId: UserId): Promise<void> {
+  await tx.deleteFrom('tokens').where('user_id', '=', userId).execute()
 }

@@ -26,7 +26,7 @@ const TABLES = ['checkpoints', 'backups', 'backup_members', 'replication_records
 /** All rows of the populated tables, without what each server chooses by itself: its project, and sealed passwords. */
 function rowsIn(dataDir: string): Record<string, unknown[]> {
   using database = new DatabaseSync(join(dataDir, 'catalogue.db'), { readOnly: true })
-  const project = database.prepare('select project_id from grants').get()?.['project_id']
+  const project = database.prepare('select projects.id from projects join users on users.domain_id = projects.domain_id').get()?.['id']
   return Object.fromEntries(TABLES.map((table) => [table, database.prepare(`select * from ${table} order by 1, 2`).all().map((row) => (
     Object.entries(row).map(([name, value]) => value === project ? 'own' : name === 'password_sealed' ? 'sealed' : value)
   ))]))

@@ -173,10 +173,10 @@ function requireInteger(name: string, value: number, max: number): void {
 }
 
 async function findFirstProject(db: Database): Promise<ProjectId> {
-  const found = await db.selectFrom('grants').innerJoin('users', 'users.id', 'grants.user_id')
-    .select('grants.project_id').orderBy('users.created_at').limit(1).executeTakeFirst()
+  const found = await db.selectFrom('projects').innerJoin('users', 'users.domain_id', 'projects.domain_id')
+    .select('projects.id').orderBy('users.created_at').orderBy('projects.created_at').orderBy('projects.id').limit(1).executeTakeFirst()
   if (found === undefined) throw new PopulateRefusal('The catalogue has no project yet: start its server once.')
-  return found.project_id
+  return found.id
 }
 
 async function hasProject(db: Database, projectId: ProjectId): Promise<boolean> {

@@ -1,11 +1,13 @@
 import type { Migration } from 'kysely/migration'
 import * as catalogue from './001-catalogue.ts'
 import * as policies from './002-policies.ts'
+import * as identity from './004-identity.ts'
 import * as agents from './006-agents.ts'
 
 /** In the order in which they run; names are recorded in the database. */
 export const migrations: Record<string, Migration> = {
   '001-catalogue': catalogue,
   '002-policies': policies,
+  '004-identity': identity,
   '006-agents': agents,
 }

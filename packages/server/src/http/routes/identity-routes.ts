@@ -1,14 +1,17 @@
 /** The identity subset of Keystone, at the root paths and under /identity. Errors have Keystone's form. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Type } from 'typebox'
 import {
   ApiVersionRoot, ApiVersions, CatalogResponse, DomainListResponse, ProjectListResponse, TokenRequest, TokenResponse, UserListResponse,
+  PasswordChangeBody, SecurityTokenAnswer, SecurityTokenBody,
 } from '@opencbr/contract'
+import { formatZonedTime } from '../../clock.ts'
 import type { Deps } from '../../deps.ts'
 import {
-  catalogListToWire, createToken, describeToken, domainsToWire, IdentityFailure, listDomains, listProjects, listUsers, projectsToWire,
-  revokeToken, tokenToWire, usersToWire, type CatalogContext, type Identity,
+  catalogListToWire, changePassword, createTemporaryKey, createToken, describeToken, domainsToWire, IdentityFailure, listDomains, listProjects, listUsers, projectsToWire,
+  openLoginThrottle, revokeToken, tokenToWire, usersToWire, type CatalogContext, type LoginThrottle,
 } from '../../identity/index.ts'
-import { noContent, ok, route, type Call, type Route } from '../route.ts'
+import { identityOf, noContent, ok, route, type Call, type Route } from '../route.ts'
 
 type AnyCall = Call<unknown, unknown, unknown>
 
@@ -18,9 +21,12 @@ const TokenQuery = Type.Object({
 const NameQuery = Type.Object({ name: Type.Optional(Type.String()) })
 const NameAndDomainQuery = Type.Object({ name: Type.Optional(Type.String()), domain_id: Type.Optional(Type.String()) })
 
-export function identityRoutes(deps: Pick<Deps, 'db' | 'clock' | 'config'>): Route[] {
+type TokenDeps = Pick<Deps, 'db' | 'clock' | 'secrets'>
+
+export function identityRoutes(deps: Pick<Deps, 'db' | 'clock' | 'config' | 'secrets'>): Route[] {
+  const throttle = openLoginThrottle({ clock: deps.clock, wait: async (ms) => sleep(ms) })
   const contextOf = (call: AnyCall): CatalogContext => ({ origin: call.origin, region: deps.config.region })
-  return [...versionRoutes(), ...tokenRoutes(deps, contextOf), ...listRoutes(deps, contextOf)]
+  return [...versionRoutes(), ...tokenRoutes(deps, throttle, contextOf), ...credentialRoutes(deps, throttle), ...listRoutes(deps, contextOf)]
 }
 
 function versionAt(call: AnyCall) {
@@ -64,7 +70,7 @@ function versionRoutes(): Route[] {
   ]
 }
 
-function tokenRoutes(deps: Pick<Deps, 'db' | 'clock'>, contextOf: (call: AnyCall) => CatalogContext): Route[] {
+function tokenRoutes(deps: TokenDeps, throttle: LoginThrottle, contextOf: (call: AnyCall) => CatalogContext): Route[] {
   const path = '/v3/auth/tokens'
   const alsoAt = [`/identity${path}`]
   return [
@@ -78,7 +84,7 @@ function tokenRoutes(deps: Pick<Deps, 'db' | 'clock'>, contextOf: (call: AnyCall
       summary: 'Logs in; the token is in the header X-Subject-Token.',
       schemas: { query: TokenQuery, body: TokenRequest, response: { 201: TokenResponse } },
       async handle(call) {
-        const token = await createToken(deps, call.body.auth)
+        const token = await createToken(deps, call.body.auth, { throttle, address: call.address })
         const body = tokenToWire(token, call.query.nocatalog === undefined ? contextOf(call) : undefined)
         return { status: 201, body, headers: { 'x-subject-token': token.token } }
       },
@@ -125,6 +131,46 @@ function tokenRoutes(deps: Pick<Deps, 'db' | 'clock'>, contextOf: (call: AnyCall
       async handle(call) {
         await revokeToken(deps, identityOf(call), subjectToken(call))
         return noContent
+      },
+    }),
+  ]
+}
+
+function credentialRoutes(deps: TokenDeps, throttle: LoginThrottle): Route[] {
+  return [
+    route({
+      operationId: 'changePassword',
+      method: 'POST',
+      path: '/v3/users/:user_id/password',
+      alsoAt: ['/identity/v3/users/:user_id/password'],
+      access: { kind: 'authenticated' },
+      errors: 'identity',
+      summary: 'Changes the password of the caller; every token of it ends.',
+      schemas: { params: Type.Object({ user_id: Type.String() }), body: PasswordChangeBody },
+      async handle(call) {
+        await changePassword(deps, identityOf(call), call.params.user_id, call.body.user, { throttle, address: call.address })
+        return noContent
+      },
+    }),
+    route({
+      operationId: 'createTemporaryAccessKey',
+      method: 'POST',
+      path: '/v3.0/OS-CREDENTIAL/securitytokens',
+      alsoAt: ['/identity/v3.0/OS-CREDENTIAL/securitytokens'],
+      access: { kind: 'authenticated' },
+      errors: 'identity',
+      summary: 'Makes an access key that ends by itself, for the user and the project of the call.',
+      schemas: { body: SecurityTokenBody, response: { 201: SecurityTokenAnswer } },
+      async handle(call) {
+        const key = await createTemporaryKey(deps, identityOf(call), call.body.auth.identity)
+        return {
+          status: 201,
+          body: {
+            credential: {
+              access: key.accessKey, secret: key.secretKey, securitytoken: key.securityToken, expires_at: formatZonedTime(key.expiresAt),
+            },
+          },
+        }
       },
     }),
   ]
@@ -195,11 +241,6 @@ function filterOf(query: { readonly name?: string, readonly domain_id?: string }
     ...(query.name === undefined ? {} : { name: query.name }),
     ...(query.domain_id === undefined ? {} : { domainId: query.domain_id }),
   }
-}
-
-function identityOf(call: AnyCall): Identity {
-  if (call.identity === undefined) throw new TypeError('an authenticated route was called without an identity')
-  return call.identity
 }
 
 function subjectToken(call: AnyCall): string {
