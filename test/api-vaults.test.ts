@@ -384,7 +384,7 @@ test('a removal marks the resources, tells a task of it, and is refused for what
   assert.equal(others.length, 0)
   assert.equal(log?.operation_type, 'remove_resource')
   assert.deepEqual(log?.extra_info.remove_resources.resources.map((resource) => resource.id).toSorted(), [first, second].toSorted())
-  await refused(service, '6203', 'DELETE', `${VAULTS}/${vault.id}`)
+  await refused(service, '6112', 'DELETE', `${VAULTS}/${vault.id}`)
 
   const locked = await create(service, { locked: true, resources: [turbo()] })
   await refused(service, '6110', 'POST', `${VAULTS}/${locked.id}/removeresources`, { resource_ids: [locked.resources[0]?.id] }, /locked/)

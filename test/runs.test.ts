@@ -163,7 +163,7 @@ test('resources that are busy are skipped, a second restore of a target is refus
   await refused(world, 'DELETE', `/v3/{project_id}/backups/${earlier.id}`, undefined, 400, '6203')
   await refused(world, 'POST', `/v3/{project_id}/backups/${made.id}/restore`, { restore: { details: { destination_path: join(root, 'x') } } }, 400, '2005')
   await refused(world, 'POST', `/v3/{project_id}/backups/${earlier.id}/restore`, { restore: { details: { destination_path: join(root, 'x') } } }, 400, '2002')
-  await refused(world, 'DELETE', `/v3/{project_id}/vaults/${vaultId}`, undefined, 400, '6203')
+  await refused(world, 'DELETE', `/v3/{project_id}/vaults/${vaultId}`, undefined, 400, '6112')
   assert.equal((await steps.checkpointEnd(running.id)).status, 'available')
   assert.equal((await steps.checkpointEnd(beside.id)).status, 'available')
 
@@ -206,7 +206,8 @@ test('a disk image is not restored inside a tree that is being read or restored,
   await steps.send('POST', treePath, { restore: { details: { destination_path: join(root, 'written') } } }, 202)
   await refused(world, 'POST', pathOf(written), { restore: {} }, 400, '2010')
   const other = await steps.createVault('turbo', [await steps.declare(root)], 'everything')
-  await steps.startCheckpoint(other)
+  await refused(world, 'POST', '/v3/{project_id}/checkpoints', { checkpoint: { vault_id: other } }, 400, '0001', /restored into the resource, or around it/)
+  await steps.startCheckpoint(treeVault)
   await refused(world, 'POST', pathOf(read), { restore: {} }, 400, '2011', /which is being backed up/)
 })
 

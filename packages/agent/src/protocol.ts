@@ -111,6 +111,10 @@ export interface RestoreOutcome {
 
 export interface ForgetOutcome {
   readonly kind: 'forget'
+  /** Bytes of packs that the repository holds less; undefined when they could not be given back. */
+  readonly freedBytes: number | undefined
+  /** Bytes that nobody needs and that stay for now: a later removal gives them back. */
+  readonly pendingBytes: number | undefined
   /** Why the space of the backups was not given back, or not all of it. */
   readonly warnings: readonly TaskWarning[]
   readonly warningCount: number

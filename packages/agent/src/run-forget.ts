@@ -15,7 +15,7 @@ const SPANS: Record<PruneProgress['stage'], readonly [begin: number, end: number
 /** No write takes so long, so what is older and has no final name was left by a process that was killed. */
 const LEFTOVER_AGE_MS = 24 * 3600 * 1000
 
-const NO_WARNINGS: ForgetOutcome = { kind: 'forget', warnings: [], warningCount: 0 }
+const NOTHING_THERE: ForgetOutcome = { kind: 'forget', freedBytes: 0, pendingBytes: 0, warnings: [], warningCount: 0 }
 
 /**
  * Forgets every snapshot of the backups, also those of attempts that did not get to the end, then
@@ -26,32 +26,35 @@ export async function runForget(
   job: ForgetAssignment, context: WorkContext, onProgress: (percent: number) => void,
 ): Promise<ForgetOutcome> {
   // Nothing was ever backed up here, so there is nothing to take out.
-  if (!job.vault.repositoryExpected && !await hasRepository(job.vault)) return NO_WARNINGS
+  if (!job.vault.repositoryExpected && !await hasRepository(job.vault)) return NOTHING_THERE
   return withVault(job.vault, context, { exclusive: true, create: false }, async (repository, lock, signal) => {
     const tags = new Set(job.backupIds.map(backupTag))
     const snapshots = await repository.listSnapshots({ onDamaged: () => undefined, signal })
     const forgotten = snapshots.filter((each) => each.snapshot.tags?.some((tag) => tags.has(tag)) === true)
     await repository.forgetSnapshots(forgotten.map((each) => each.id), lock, signal)
     try {
-      await prune(repository, lock, signal, onProgress)
+      const space = await prune(repository, lock, signal, onProgress)
       await lock.assertHeld()
       await removeLeftovers(vaultDirectory(job.vault), Date.now() - LEFTOVER_AGE_MS)
-      return NO_WARNINGS
+      return { kind: 'forget', ...space, warnings: [], warningCount: 0 }
     } catch (error) {
       // Parked: the next attempt finds nothing to forget, and goes on pruning.
       if (context.signal.aborted) throw error
-      return { kind: 'forget', warnings: [tellLeftover(job, context.describe(error))], warningCount: 1 }
+      return { kind: 'forget', freedBytes: undefined, pendingBytes: undefined, warnings: [tellLeftover(job, context.describe(error))], warningCount: 1 }
     }
   })
 }
 
-async function prune(repository: Repository, lock: RepositoryLock, signal: AbortSignal, onProgress: (percent: number) => void): Promise<void> {
+async function prune(
+  repository: Repository, lock: RepositoryLock, signal: AbortSignal, onProgress: (percent: number) => void,
+): Promise<{ freedBytes: number, pendingBytes: number }> {
   const report = ({ stage, done, total }: PruneProgress): void => {
     const [begin, end] = SPANS[stage]
     if (total > 0) onProgress(begin + (end - begin) * (done / total))
   }
   const plan = await planPrune(repository, { signal, onProgress: report })
-  await runPrune(repository, lock, plan, { signal, onProgress: report })
+  const { freedBytes } = await runPrune(repository, lock, plan, { signal, onProgress: report })
+  return { freedBytes, pendingBytes: plan.remainingUnusedBytes }
 }
 
 function tellLeftover(job: ForgetAssignment, failure: TaskFailure): TaskWarning {

@@ -55,6 +55,12 @@ const RemovalWarnings = Type.Array(
   { description: 'Why the space of what was removed has not been given back yet.' },
 )
 
+/** Space is given back when what nobody needs is pruned, which may leave some for later. */
+const FreedSpace = {
+  freed_bytes: Type.Optional(Type.Integer({ description: 'Bytes that the vault holds less.' })),
+  pending_bytes: Type.Optional(Type.Integer({ description: 'Bytes that no backup needs and that a later deletion gives back.' })),
+}
+
 const OperationExtraInfo = Type.Object({
   common: Type.Object({
     progress: Type.Integer({ minimum: 0, maximum: 100, description: 'Percentage done.' }),
@@ -88,6 +94,7 @@ const OperationExtraInfo = Type.Object({
   delete: Type.Optional(Type.Object({
     backup_id: Type.String(),
     backup_name: Type.String(),
+    ...FreedSpace,
     warnings: Type.Optional(RemovalWarnings),
     warning_count: Type.Optional(Type.Integer()),
   })),
@@ -95,6 +102,7 @@ const OperationExtraInfo = Type.Object({
     resources: Type.Array(OperationResource),
     fail_count: Type.Integer({ description: 'Resources that could not be removed.' }),
     total_count: Type.Integer({ description: 'Backups deleted on the way.' }),
+    ...FreedSpace,
     warnings: Type.Optional(RemovalWarnings),
     warning_count: Type.Optional(Type.Integer()),
   })),

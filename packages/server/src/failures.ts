@@ -33,6 +33,7 @@ export const failures = {
   'vault.cannot_be_changed': { status: 400, code: '6110', text: (f) => `${f['reason']}` },
   'vault.cannot_be_deleted': { status: 400, code: '6111', text: (f) => `The vault ${f['vaultId']} cannot be deleted: ${f['reason']}.` },
   'vault.wrong_status': { status: 400, code: '6112', text: (f) => `The vault ${f['vaultId']} is ${f['status']}.` },
+  'vault.busy': { status: 400, code: '6112', text: (f) => `A task is waiting or running in vault ${f['vaultId']}; delete it when that has finished, or cancel it.` },
   'vault.status_forbids_backup': { status: 400, code: '6113', text: (f) => `The vault ${f['vaultId']} is ${f['status']}; backups need an available one.` },
   'vault.over_capacity': { status: 400, code: '6114', text: (f) => `The vault ${f['vaultId']} holds more than its size: enlarge it or delete backups.` },
   'vault.kind_unsupported': { status: 400, code: '6116', text: (f) => `Invalid ${f['field']} provided: ${f['value']} is not offered here.` },

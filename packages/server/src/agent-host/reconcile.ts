@@ -61,10 +61,10 @@ async function endBackups(tx: Transaction, live: readonly Row<'jobs'>[], now: Mi
     await changeBackup(tx, backup.project_id, backup.id, { status: ENDS[backup.status] ?? 'error', updated_at: now })
   }
   const checkpoints = await tx.selectFrom('checkpoints').select(['id', 'project_id'])
-    .where('status', '=', 'protecting')
+    .where('status', 'in', ['protecting', 'deleting'])
     .where('id', 'in', tx.selectFrom('operation_logs').select('checkpoint_id').where('checkpoint_id', 'is not', null).$castTo<{ checkpoint_id: Row<'checkpoints'>['id'] }>())
     .execute()
-  for (const checkpoint of checkpoints) await settleCheckpoint(tx, checkpoint.project_id, checkpoint.id)
+  for (const checkpoint of checkpoints) await settleCheckpoint(tx, checkpoint.project_id, checkpoint.id, { deletionFailed: true })
 }
 
 /**

@@ -26,6 +26,7 @@ export function isRemoval(kind: Row<'jobs'>['kind']): kind is RemovalKind {
 export async function startRemoval(tx: Transaction, job: Row<'jobs'>, now: Micros): Promise<BackupId[]> {
   await startOperation(tx, job.operation_log_id, now)
   await changeRemoved(tx, job, { status: 'deleting', updated_at: now })
+  await settleCheckpoints(tx, job)
   if (job.kind === 'delete_vault') return []
   return (await listRemoved(tx, job)).map((backup) => backup.id)
 }
@@ -38,6 +39,7 @@ export async function recordRemoval(tx: Transaction, job: Row<'jobs'>, now: Micr
 
 export async function failRemoval(tx: Transaction, job: Row<'jobs'>, error: OperationError, now: Micros): Promise<void> {
   await changeRemoved(tx, job, { status: 'error', updated_at: now })
+  await settleCheckpoints(tx, job, { deletionFailed: true })
   let failed = 1
   if (job.kind === 'remove_resource') {
     const { resourceIds } = parseJobPayload(job, 'remove_resource')
@@ -62,6 +64,7 @@ export async function withdrawRemoval(tx: Transaction, job: Row<'jobs'>, error: 
   if (job.kind === 'delete_backup') {
     const { formerStatus } = parseJobPayload(job, 'delete_backup')
     await changeRemoved(tx, job, { status: formerStatus ?? 'error', updated_at: now })
+    await settleCheckpoints(tx, job)
   } else if (job.kind === 'remove_resource') {
     await setProtectStatus(tx, job.project_id, job.vault_id, parseJobPayload(job, 'remove_resource').resourceIds, 'available')
   } else {
@@ -92,6 +95,18 @@ function listRemoved(reader: Reader, job: Row<'jobs'>): Promise<Pick<Row<'backup
 
 async function changeRemoved(tx: Transaction, job: Row<'jobs'>, change: RowChange<'backups'>): Promise<void> {
   await tx.updateTable('backups').set(change).where(isRemoved(job)).execute()
+}
+
+/** Brings the checkpoints of everything that a job takes out in line. */
+async function settleCheckpoints(tx: Transaction, job: Row<'jobs'>, after?: { deletionFailed: true }): Promise<void> {
+  if (job.kind === 'delete_vault') {
+    await tx.updateTable('checkpoints').set({ status: after === undefined ? 'deleting' : 'error-deleting' })
+      .where('project_id', '=', job.project_id).where('vault_id', '=', job.vault_id)
+      .execute()
+    return
+  }
+  const rows = await tx.selectFrom('backups').select('checkpoint_id').distinct().where(isRemoved(job)).execute()
+  for (const { checkpoint_id: id } of rows) await settleCheckpoint(tx, job.project_id, id, after)
 }
 
 /** Answers how many backups went, parts of others included. */
@@ -130,12 +145,18 @@ const cloudCode: Record<RemovalKind, string> = {
 }
 
 function countRemoved(job: Row<'jobs'>, failed: number, removed: number, outcome?: ForgetOutcome): OperationPartsChange | undefined {
-  const warnings = outcome === undefined || outcome.warningCount === 0
-    ? {}
-    : { warnings: [...outcome.warnings], warning_count: outcome.warningCount }
-  if (job.kind === 'remove_resource') return { remove_resources: { fail_count: failed, total_count: removed, ...warnings } }
-  if (job.kind === 'delete_backup') return { delete: warnings }
+  const space = outcome === undefined ? {} : tellSpace(outcome)
+  if (job.kind === 'remove_resource') return { remove_resources: { fail_count: failed, total_count: removed, ...space } }
+  if (job.kind === 'delete_backup') return { delete: space }
   return {
     vault_delete: { fail_count: failed, total_count: removed, fail_delete_count: failed, total_delete_count: removed },
+  }
+}
+
+function tellSpace({ freedBytes, pendingBytes, warnings, warningCount }: ForgetOutcome) {
+  return {
+    ...(freedBytes === undefined ? {} : { freed_bytes: freedBytes }),
+    ...(pendingBytes === undefined ? {} : { pending_bytes: pendingBytes }),
+    ...(warningCount === 0 ? {} : { warnings: [...warnings], warning_count: warningCount }),
   }
 }

@@ -5,6 +5,7 @@ import { Failure } from '../failures.ts'
 import type { BackupId, ProjectId } from '../ids.ts'
 import { insertJob } from '../jobs/index.ts'
 import { insertOperationLog } from '../operations/index.ts'
+import { settleCheckpoint } from '../checkpoints/index.ts'
 import { parseUuid } from '../parse-id.ts'
 import { refuseBackupDeletionIfLocked } from '../vaults/index.ts'
 import { changeBackup, findBackup, listChildren } from './backup-store.ts'
@@ -38,6 +39,7 @@ async function startDeletion(tx: Transaction, backup: Row<'backups'>, requestId:
   await assertDeletable(tx, backup, vault)
   const parts = [backup, ...await listChildren(tx, projectId, backupId)]
   for (const part of parts) await changeBackup(tx, projectId, part.id, { status: 'waiting_delete', updated_at: now })
+  await settleCheckpoint(tx, projectId, backup.checkpoint_id)
   const operationLogId = await insertOperationLog(tx, {
     type: 'delete',
     vault,

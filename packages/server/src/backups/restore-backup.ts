@@ -14,7 +14,7 @@ import type { BackupId, OperationLogId, ProjectId, ResourceId } from '../ids.ts'
 import { insertJob, listLiveJobs, parseJobPayload, type RestorePayload } from '../jobs/index.ts'
 import { insertOperationLog, type OperationParts } from '../operations/index.ts'
 import { parseUuid } from '../parse-id.ts'
-import { findResource } from '../resources/index.ts'
+import { findResource, pathsOverlap } from '../resources/index.ts'
 import { changeBackup, findBackup } from './backup-store.ts'
 import { setProtectStatus } from './record-protect-status.ts'
 
@@ -139,7 +139,7 @@ async function assertNoOtherRestore(tx: Transaction, projectId: ProjectId, paylo
     if (job.kind !== 'restore') continue
     const other = parseJobPayload(job, 'restore')
     const otherPlace = other.target === 'directory' ? other.destinationPath : (await findResource(tx, projectId, other.resourceId))?.path
-    if (otherPlace !== undefined && overlap(place, otherPlace)) {
+    if (otherPlace !== undefined && pathsOverlap(place, otherPlace)) {
       throw new Failure('restore.already_running', { target: payload.target === 'disk' ? payload.resourceId : place })
     }
   }
@@ -153,13 +153,8 @@ async function assertNotBeingRead(tx: Transaction, projectId: ProjectId, payload
     .select(['resource.id', 'resource.path'])
     .where('member.project_id', '=', projectId).where('member.protect_status', '=', 'protecting')
     .execute()
-  const met = read.find(({ path }) => overlap(path, place))
+  const met = read.find(({ path }) => pathsOverlap(path, place))
   if (met === undefined) return
   if (payload.target === 'directory') throw new Failure('restore.source_busy', { resourceId: met.id })
   throw new Failure('restore.disk_busy', { resourceId: payload.resourceId, reason: `it lies in the resource ${met.id}, which is being backed up` })
-}
-
-function overlap(one: string, other: string): boolean {
-  const [a, b] = [one, other].map((path) => (path.endsWith('/') ? path : `${path}/`)) as [string, string]
-  return a.startsWith(b) || b.startsWith(a)
 }

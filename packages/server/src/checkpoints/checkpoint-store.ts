@@ -2,6 +2,8 @@ import type { SkippedResource } from '@opencbr/contract'
 import type { Reader, Transaction } from '../db/database.ts'
 import type { NewRow, ProtectStatus, Row } from '../db/schema.ts'
 import type { CheckpointId, ProjectId, ResourceId, VaultId } from '../ids.ts'
+import { listLiveRestores, parseJobPayload } from '../jobs/index.ts'
+import { findResource, findResources, pathsOverlap } from '../resources/index.ts'
 import { judgeCheckpoint } from './checkpoint.ts'
 
 export async function insertCheckpoint(tx: Transaction, row: NewRow<'checkpoints'>): Promise<void> {
@@ -31,11 +33,29 @@ export async function listResourcesToRun(tx: Transaction, projectId: ProjectId, 
     .execute()
 }
 
+/** Of the given resources those in whose place, or around it, somebody restores at the moment. */
+export async function listWrittenTo(tx: Transaction, resources: readonly Row<'vault_resources'>[]): Promise<Set<ResourceId>> {
+  const restores = await listLiveRestores(tx)
+  if (restores.length === 0) return new Set()
+  const targets = restores.map((job) => ({ projectId: job.project_id, ...parseJobPayload(job, 'restore') }))
+  const places = await Promise.all(targets.map(async (target) =>
+    (target.target === 'directory' ? target.destinationPath : (await findResource(tx, target.projectId, target.resourceId))?.path)))
+  const [first] = resources
+  const known = first === undefined ? [] : await findResources(tx, first.project_id, resources.map((each) => each.resource_id))
+  return new Set(known
+    .filter((resource) => places.some((place) => place !== undefined && pathsOverlap(resource.path, place)))
+    .map((resource) => resource.id))
+}
+
 /**
  * Brings a checkpoint in line with its backups, after one of them changed: its status follows them
- * while the run lasts, and it goes with the last of them.
+ * (`judgeCheckpoint` says how), and it goes with the last of them.
  */
-export async function settleCheckpoint(tx: Transaction, projectId: ProjectId, id: CheckpointId): Promise<void> {
+export async function settleCheckpoint(
+  tx: Transaction, projectId: ProjectId, id: CheckpointId, { deletionFailed = false }: { deletionFailed?: boolean } = {},
+): Promise<void> {
+  const checkpoint = await findCheckpoint(tx, projectId, id)
+  if (checkpoint === undefined) return
   const backups = await tx.selectFrom('backups').select('status')
     .where('project_id', '=', projectId).where('checkpoint_id', '=', id)
     .execute()
@@ -43,10 +63,9 @@ export async function settleCheckpoint(tx: Transaction, projectId: ProjectId, id
     await tx.deleteFrom('checkpoints').where('project_id', '=', projectId).where('id', '=', id).execute()
     return
   }
-  await tx.updateTable('checkpoints')
-    .set({ status: judgeCheckpoint(backups.map((backup) => backup.status)) })
-    .where('project_id', '=', projectId).where('id', '=', id).where('status', '=', 'protecting')
-    .execute()
+  const status = judgeCheckpoint(checkpoint.status, backups.map((backup) => backup.status), { deletionFailed })
+  if (status === checkpoint.status) return
+  await tx.updateTable('checkpoints').set({ status }).where('project_id', '=', projectId).where('id', '=', id).execute()
 }
 
 /** A resource as its checkpoint shows it. */

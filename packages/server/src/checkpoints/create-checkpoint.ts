@@ -9,7 +9,7 @@ import { insertJob } from '../jobs/index.ts'
 import { insertOperationLog } from '../operations/index.ts'
 import { parseUuid } from '../parse-id.ts'
 import { chooseResources, nameBackup, nameRun } from './checkpoint.ts'
-import { findVaultToRun, insertCheckpoint, listResourcesToRun } from './checkpoint-store.ts'
+import { findVaultToRun, insertCheckpoint, listResourcesToRun, listWrittenTo } from './checkpoint-store.ts'
 import type { CheckpointView } from './checkpoint-wire.ts'
 import { findCheckpointView } from './show-checkpoint.ts'
 
@@ -95,7 +95,7 @@ interface Run {
 
 async function startRun(tx: Transaction, run: Run): Promise<CheckpointView> {
   const { vault, parameters, caller, now } = run
-  const { chosen, skipped } = chooseResources(run.resources)
+  const { chosen, skipped } = chooseResources(run.resources, await listWrittenTo(tx, run.resources))
   if (chosen.length === 0) {
     const reason = skipped.length === 0 ? `the vault ${vault.id} holds no resources` : `all resources are busy (${skipped[0]?.reason})`
     throw new Failure('checkpoint.nothing_to_back_up', { reason })

@@ -178,7 +178,7 @@ export interface VaultTagTable {
   value: string
 }
 
-export type CheckpointStatus = 'protecting' | 'available' | 'error' | 'deleting'
+export type CheckpointStatus = 'protecting' | 'available' | 'error' | 'deleting' | 'error-deleting'
 
 export interface CheckpointTable {
   id: CheckpointId

@@ -171,6 +171,11 @@ export async function listLiveJobs(reader: Reader, projectId: ProjectId, vaultId
   return live.execute()
 }
 
+/** Restores that wait or run, of whomever: what they write to is nobody else's to read meanwhile. */
+export async function listLiveRestores(reader: Reader): Promise<Row<'jobs'>[]> {
+  return reader.selectFrom('jobs').selectAll().where('status', 'in', ['waiting', 'leased']).where('kind', '=', 'restore').execute()
+}
+
 /** What a job was told; the kind says which form it has. */
 export function parseJobPayload<Kind extends JobKind>(job: { readonly payload: string }, _kind: Kind): JobPayloads[Kind] {
   return JSON.parse(job.payload) as JobPayloads[Kind]

@@ -1,6 +1,6 @@
 export { declareResource } from './declare-resource.ts'
 export { deleteResource } from './delete-resource.ts'
-export { sizeInGb } from './resource.ts'
+export { pathsOverlap, sizeInGb } from './resource.ts'
 export { findResource, findResources, selectResourcePage, type ResourceRow } from './resource-store.ts'
 export { resourceToWire } from './resource-wire.ts'
 export { listResources, showResource } from './show-resource.ts'

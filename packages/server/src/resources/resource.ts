@@ -13,3 +13,9 @@ export function nameFromPath(path: string): string {
   const characters = [...basename(path).replaceAll(/[^\u4E00-\u9FA5\uf900-\ufa2da-zA-Z0-9_\-.]/gu, '_')]
   return characters.slice(0, NAME_CHARACTERS_MAX).join('') || 'root'
 }
+
+/** Whether one of two absolute paths is the other, or lies in it. */
+export function pathsOverlap(one: string, other: string): boolean {
+  const [a, b] = [one, other].map((path) => (path.endsWith('/') ? path : `${path}/`)) as [string, string]
+  return a.startsWith(b) || b.startsWith(a)
+}

@@ -42,5 +42,5 @@ async function assertDeletable(tx: Transaction, vault: Row<'vaults'>): Promise<v
   }
   await refuseVaultDeletionIfLocked(tx, vault)
   const [job] = await listLiveJobs(tx, vault.project_id, vaultId)
-  if (job !== undefined) throw new Failure('vault.backups_in_progress', { vaultId, reason: 'a task is waiting or running; delete it when that has finished' })
+  if (job !== undefined) throw new Failure('vault.busy', { vaultId })
 }
