@@ -177,7 +177,8 @@ test('a hundred random bit flips are all found, and name exactly the files they 
 
   const verified = await verifySnapshot(repository, scene.snapshotId, { readData: true })
   assert.deepEqual(pathsOf(verified.findings), expectedPaths)
-  assert.deepEqual(codesOf(verified.findings), ['file.damaged_content'])
+  assert.deepEqual(codesOf(verified.findings), ['blob.damaged', 'file.damaged_content'])
+  assert.ok(verified.findings.every(({ packId }) => packId === undefined || flippedPacks.includes(packId)))
   assert.ok((await verifySnapshot(repository, scene.snapshotId, { readData: false })).whole, 'only reading finds flipped bits')
 
   const destination = join(scene.top, 'destination')

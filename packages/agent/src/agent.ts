@@ -11,6 +11,7 @@ import { runBackup } from './run-backup.ts'
 import { runForget } from './run-forget.ts'
 import { runRemoveVault } from './run-remove-vault.ts'
 import { runRestore } from './run-restore.ts'
+import { runVerify } from './run-verify.ts'
 import type { AgentSettings, Assignment, FromAgent, JobActivity, JobEnd, Outcome, TaskFailure, ToAgent } from './protocol.ts'
 import { measureVault, type WorkContext } from './vault-repository.ts'
 
@@ -138,6 +139,7 @@ function work(job: Assignment, context: WorkContext, onProgress: (percent: numbe
     case 'restore': return runRestore(job, context, onProgress)
     case 'forget': return runForget(job, context, onProgress)
     case 'remove_vault': return runRemoveVault(job, context)
+    case 'verify': return runVerify(job, context, onProgress)
   }
 }
 

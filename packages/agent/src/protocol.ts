@@ -72,7 +72,33 @@ export interface RemoveVaultAssignment extends Job {
   readonly kind: 'remove_vault'
 }
 
-export type Assignment = BackupAssignment | RestoreAssignment | ForgetAssignment | RemoveVaultAssignment
+/** `structure`: everything is there. `sample`, `data`: and some, or all, of the content is what it should be. */
+export type VerifyLevel = 'structure' | 'sample' | 'data'
+
+/** What a verification looks at: one backup, a whole vault, or the packs of a vault in a span of their ids. */
+export type VerifyScope =
+  | { readonly kind: 'backup', readonly backupId: string, readonly snapshotId: string, readonly contentBytes: number }
+  | { readonly kind: 'vault' }
+  | { readonly kind: 'packs', readonly span: PackSpan }
+
+/**
+ * Packs by the first 48 bits of their ids, which are hashes and lie evenly: from `from` to below `to`. A
+ * span whose end lies before its beginning goes on at 0; one whose ends meet is all of them.
+ */
+export interface PackSpan {
+  readonly from: number
+  readonly to: number
+}
+
+export interface VerifyAssignment extends Job {
+  readonly kind: 'verify'
+  readonly level: VerifyLevel
+  /** At level `sample`. */
+  readonly samplePercent: number | undefined
+  readonly scope: VerifyScope
+}
+
+export type Assignment = BackupAssignment | RestoreAssignment | ForgetAssignment | RemoveVaultAssignment | VerifyAssignment
 
 export interface TaskWarning {
   readonly path: string
@@ -124,7 +150,35 @@ export interface RemoveVaultOutcome {
   readonly kind: 'remove_vault'
 }
 
-export type Outcome = BackupOutcome | RestoreOutcome | ForgetOutcome | RemoveVaultOutcome
+export interface VerifyFinding {
+  readonly severity: 'error' | 'warning'
+  /** A code of the engine's findings. */
+  readonly code: string
+  readonly message: string
+  /** Absolute path in the snapshot, of what is damaged. */
+  readonly path?: string | undefined
+  readonly packId?: string | undefined
+  readonly snapshotId?: string | undefined
+}
+
+export interface VerifyOutcome {
+  readonly kind: 'verify'
+  /** Whether there is no error among the findings, as far as the level looks. */
+  readonly whole: boolean
+  /** Errors first; the first hundred. */
+  readonly findings: readonly VerifyFinding[]
+  readonly findingsCount: number
+  readonly snapshots: number
+  /** Packs of the vault; 0 when one backup was looked at. */
+  readonly packs: number
+  readonly packsRead: number
+  readonly bytesRead: number
+}
+
+/** Findings that travel with an outcome; more are only counted. */
+export const FINDINGS_MAX = 100
+
+export type Outcome = BackupOutcome | RestoreOutcome | ForgetOutcome | RemoveVaultOutcome | VerifyOutcome
 
 /** Why a job failed: a code that the server matches on, and words for the user. */
 export interface TaskFailure {

@@ -1,8 +1,8 @@
 /** Restores one backup. May run again over its own unfinished work: what is in place already stays. */
-import { Failure, restoreImage, restoreTree, type Repository, type SnapshotId } from '@opencbr/engine'
+import { Failure, restoreImage, restoreTree } from '@opencbr/engine'
 import { isAllowedDestination } from './allowed-path.ts'
+import { findSnapshotOf } from './find-snapshot.ts'
 import { WARNINGS_MAX, type RestoreAssignment, type RestoreOutcome } from './protocol.ts'
-import { backupTag } from './tags.ts'
 import { withVault, type WorkContext } from './vault-repository.ts'
 
 export async function runRestore(
@@ -31,13 +31,4 @@ export async function runRestore(
       warningCount: result.warningsTotal,
     }
   })
-}
-
-/** Other restic programs give a snapshot another id when they change its tags; ours stays among them. */
-async function findSnapshotOf(repository: Repository, job: RestoreAssignment, signal: AbortSignal): Promise<SnapshotId> {
-  const recorded = job.snapshotId as SnapshotId
-  if (await repository.findSnapshot(recorded, signal) !== undefined) return recorded
-  const [tagged] = await repository.listSnapshots({ tags: [backupTag(job.backupId)], onDamaged: () => undefined, signal })
-  if (tagged === undefined) throw new Failure('snapshot.not_found', { snapshotId: recorded })
-  return tagged.id
 }

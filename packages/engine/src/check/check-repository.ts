@@ -20,8 +20,10 @@ import { CheckFindings, type CheckFinding } from './findings.ts'
  * `index`: the index is readable, and every pack is there and as long as the index says.
  * `structure`: also every snapshot and directory is readable, and every piece of every file is there.
  * `data`: also every byte of every pack is what it should be.
+ * `packs`: the bytes of packs, and directories only when something is wrong, to name what it hits. For those
+ * who read a repository a share at a time, and need not judge all directories each time.
  */
-export type CheckLevel = 'index' | 'structure' | 'data'
+export type CheckLevel = 'index' | 'structure' | 'data' | 'packs'
 
 const DAY_MS = 86_400_000
 
@@ -35,9 +37,11 @@ export interface CheckProgress {
 
 export interface CheckOptions {
   readonly level: CheckLevel
-  /** At level `data`, the share of packs to read, in percent, chosen anew each time; all by default. */
+  /** When data is read, which packs may be; all by default. */
+  readonly choosePack?: ((id: PackId) => boolean) | undefined
+  /** When data is read, the share of packs to read, in percent, chosen anew each time; all by default. */
   readonly samplePercent?: number | undefined
-  /** At level `data`, reads only packs that were written in the last so many days, by the storage's clock. */
+  /** When data is read, only packs that were written in the last so many days, by the storage's clock. */
   readonly writtenInDays?: number | undefined
   /** What those days are counted back from; the machine's clock by default. */
   readonly now?: (() => Date) | undefined
@@ -88,17 +92,18 @@ export async function checkRepository(repository: Repository, options: CheckOpti
   if (level === 'index') return result({ packs })
 
   let read = { packs: 0, bytes: 0 }
-  if (level === 'data') {
-    const { samplePercent = 100, random = Math.random, writtenInDays = Infinity, now = () => new Date() } = options
+  if (level === 'data' || level === 'packs') {
+    const { choosePack = () => true, samplePercent = 100, random = Math.random, writtenInDays = Infinity, now = () => new Date() } = options
     const writtenSince = now().getTime() - writtenInDays * DAY_MS
     // A pack that no listing shows yet must be new.
     const isRecent = (id: PackId): boolean => (stored.modifiedAt.get(id) ?? Infinity) >= writtenSince
     read = await readPacks(repository, stored, findings, health, {
-      choose: (id) => isRecent(id) && random() * 100 < samplePercent,
+      choose: (id) => isRecent(id) && choosePack(id) && random() * 100 < samplePercent,
       signal,
       onProgress: (done, total) => options.onProgress?.({ stage: 'data', done, total }),
     })
   }
+  if (level === 'packs' && findings.errors === 0) return result({ packs, packsRead: read.packs, bytesRead: read.bytes })
   const { trees, isWhole } = await surveyStructure(repository, roots, health, {
     signal, onProgress: (done) => options.onProgress?.({ stage: 'structure', done, total: undefined }),
   })
@@ -121,6 +126,10 @@ async function loadIndex(repository: Repository, findings: CheckFindings, signal
 export interface VerifyOptions {
   /** Whether to read every piece of every file, or only to see that the index has it and its pack is there. */
   readonly readData: boolean
+  /** When data is read, the share of the pieces to read, in percent, chosen anew each time; all by default. */
+  readonly samplePercent?: number | undefined
+  /** Chooses the sample: numbers from 0 to below 1. */
+  readonly random?: (() => number) | undefined
   readonly signal?: AbortSignal | undefined
   /** Called with the bytes of content that were read so far. */
   readonly onProgress?: ((bytesRead: number) => void) | undefined
@@ -148,7 +157,7 @@ const VERIFY_BATCH_BLOBS = 4096
  * and failures of the storage that say nothing about the data.
  */
 export async function verifySnapshot(repository: Repository, snapshotId: SnapshotId, options: VerifyOptions): Promise<VerifyResult> {
-  const { signal, readData } = options
+  const { signal, readData, samplePercent = 100, random = Math.random } = options
   const findings = new CheckFindings()
   const seen = new Set<BlobId>()
   let trees = 0
@@ -172,7 +181,10 @@ export async function verifySnapshot(repository: Repository, snapshotId: Snapsho
         bytesRead += plaintext.length
       },
       onDamage(id) {
-        if (repository.locate('data', id) !== undefined) health.setDamaged('data', id)
+        const location = repository.locate('data', id)
+        if (location === undefined) return
+        health.setDamaged('data', id)
+        findings.add('blob.damaged', { packId: location.packId, blobId: id }, `${location.length} bytes at ${location.offset}`)
       },
     }, { budget, signal })
     options.onProgress?.(bytesRead)
@@ -183,7 +195,7 @@ export async function verifySnapshot(repository: Repository, snapshotId: Snapsho
       for (const id of content) {
         if (seen.has(id)) continue
         seen.add(id)
-        if (!readData) continue
+        if (!readData || (samplePercent < 100 && random() * 100 >= samplePercent)) continue
         batch.push(id)
         if (batch.length >= VERIFY_BATCH_BLOBS) await readBatch()
       }
