@@ -30,7 +30,7 @@ async function verifyBackup(
     samplePercent: level === 'sample' ? samplePercent : undefined,
     signal,
     onProgress: (bytes) => {
-      if (expected > 0) onProgress((bytes / expected) * 100)
+      onProgress(expected > 0 ? (bytes / expected) * 100 : 0)
     },
   })
   return {
@@ -47,7 +47,8 @@ async function verifyVault(
     samplePercent: level === 'sample' ? samplePercent : undefined,
     signal,
     onProgress: ({ stage, done, total }) => {
-      if (stage === 'data' && total !== undefined && total > 0) onProgress((done / total) * 100)
+      // Also a sign of life while directories are read, which says nothing of how far it is.
+      onProgress(stage === 'data' && total !== undefined && total > 0 ? (done / total) * 100 : 0)
     },
   })
   return {

@@ -20,8 +20,10 @@ import { openApiRoute, serviceRoutes } from './http/routes/service-routes.ts'
 import { tagRoutes } from './http/routes/tag-routes.ts'
 import { unsupportedRoutes } from './http/routes/unsupported-routes.ts'
 import { vaultRoutes } from './http/routes/vault-routes.ts'
+import { verifyRoutes } from './http/routes/verify-routes.ts'
 import { authenticate, makeBootstrapUser, updateBootstrapEndpoint } from './identity/index.ts'
 import { openSecrets } from './secrets.ts'
+import { keepScrubbing } from './verify/index.ts'
 
 /** How long calls that are under way may take when the server stops. */
 const CALLS_PATIENCE_MS = 5000
@@ -55,6 +57,7 @@ export function allRoutes(deps: Deps): Route[] {
     ...checkpointRoutes(deps),
     ...operationLogRoutes(deps),
     ...policyRoutes(deps),
+    ...verifyRoutes(deps),
     ...unsupportedRoutes(),
   ]
   return [...routes, openApiRoute(routes)]
@@ -94,6 +97,7 @@ async function assemble(
     logLevel: config.logLevel,
   })
   const agents = overrides.agent === 'none' ? undefined : await openAgentHost(deps, overrides.agent)
+  const stopScrubbing = overrides.agent === 'none' ? undefined : keepScrubbing(deps)
   async function listen(): Promise<{ url: string }> {
     const { host, port } = config.listen
     try {
@@ -108,6 +112,7 @@ async function assemble(
   let closing: Promise<void> | undefined
   async function closeOnce(): Promise<void> {
     // A client that never ends its request must not keep the server from ending.
+    stopScrubbing?.()
     const impatience = setTimeout(() => app.server.closeAllConnections(), CALLS_PATIENCE_MS)
     await Promise.all([app.close().finally(() => clearTimeout(impatience)), agents?.close()])
     await db.destroy()

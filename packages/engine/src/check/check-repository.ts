@@ -131,7 +131,7 @@ export interface VerifyOptions {
   /** Chooses the sample: numbers from 0 to below 1. */
   readonly random?: (() => number) | undefined
   readonly signal?: AbortSignal | undefined
-  /** Called with the bytes of content that were read so far. */
+  /** Called with the bytes of content that were read so far, also while directories are read. */
   readonly onProgress?: ((bytesRead: number) => void) | undefined
 }
 
@@ -191,6 +191,7 @@ export async function verifySnapshot(repository: Repository, snapshotId: Snapsho
   }
   const survey = await surveyStructure(repository, [root], health, {
     signal,
+    onProgress: () => options.onProgress?.(bytesRead),
     async onContent(content) {
       for (const id of content) {
         if (seen.has(id)) continue

@@ -14,8 +14,9 @@ import type { Transaction } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
 import type { JobId } from '../ids.ts'
-import { findLeasedJob, listCancelledJobs, listLeasedJobs } from '../jobs/index.ts'
+import { findLeasedJob, listCancelledJobs, listLeasedJobs, parseJobPayload } from '../jobs/index.ts'
 import { advanceOperation } from '../operations/index.ts'
+import { advanceVerification } from '../verify/index.ts'
 import { startAgentProcess, type AgentProcess } from './agent-process.ts'
 import { assignJobs } from './assign-jobs.ts'
 import { discardHistory } from './discard-history.ts'
@@ -141,7 +142,9 @@ function createHost(
           from.send({ type: 'assign', assignments: closing ? [] : await assignJobs(deps, { holder: from.holder, places: message.places }) })
           break
         case 'progress':
-          await withJob(from, message.jobId, (tx, job) => advanceOperation(tx, job.operation_log_id, message.percent, deps.clock.now()))
+          await withJob(from, message.jobId, (tx, job) => (job.kind === 'verify'
+            ? advanceVerification(tx, parseJobPayload(job, 'verify').verificationId, message.percent)
+            : advanceOperation(tx, job.operation_log_id, message.percent, deps.clock.now())))
           break
         case 'end':
           await withJob(from, message.jobId, (tx, job) => recordEnd(tx, job, message.end, message.usedBytes, deps.clock.now(), watch?.reasonOf(job.id)))

@@ -17,6 +17,7 @@ import { endInFailure } from './end-job.ts'
 import { startBackup } from './record-backup.ts'
 import { isRemoval, startRemoval } from './record-removal.ts'
 import { startRestore } from './record-restore.ts'
+import { startVerification } from './record-verification.ts'
 
 const MICROS_PER_MS = 1000
 
@@ -71,6 +72,9 @@ async function begin(tx: Transaction, deps: AssignDeps, job: Row<'jobs'>, now: M
     return job.kind === 'delete_vault'
       ? { kind: 'remove_vault', jobId: job.id, vault }
       : { kind: 'forget', jobId: job.id, vault, backupIds }
+  }
+  if (job.kind === 'verify') {
+    return await startVerification(tx, job, vault, now) ?? { code: 'unknown', message: 'What was to be verified is gone.' }
   }
   const backup = job.backup_id === null ? undefined : await findBackup(tx, job.project_id, job.backup_id)
   if (backup === undefined) return { code: 'unknown', message: 'The backup is gone.' }

@@ -9,6 +9,7 @@ import { changeVault } from '../vaults/index.ts'
 import { failBackup, recordBackup } from './record-backup.ts'
 import { failRemoval, isRemoval, recordRemoval, withdrawRemoval } from './record-removal.ts'
 import { failRestore, recordRestore } from './record-restore.ts'
+import { failVerification, recordVerification } from './record-verification.ts'
 import { toOperationError } from './task-errors.ts'
 
 /** A job whose agent or server died so often is not begun again: it may be what kills them. */
@@ -31,6 +32,10 @@ async function recordOutcome(
     await recordRemoval(tx, job, now, outcome.kind === 'forget' ? outcome : undefined)
     return
   }
+  if (outcome.kind === 'verify') {
+    await recordVerification(tx, job, outcome, now)
+    return
+  }
   const backup = job.backup_id === null ? undefined : await findBackup(tx, job.project_id, job.backup_id)
   if (backup !== undefined && outcome.kind === 'backup') await recordBackup(tx, job, backup, outcome, now)
   else if (backup !== undefined && outcome.kind === 'restore') await recordRestore(tx, job, backup, outcome, now)
@@ -43,6 +48,10 @@ export async function endInFailure(
   const error = toOperationError(failure)
   if (isRemoval(job.kind)) {
     await failRemoval(tx, job, error, now)
+    return
+  }
+  if (job.kind === 'verify') {
+    await failVerification(tx, job, error, now)
     return
   }
   const backup = job.backup_id === null ? undefined : await findBackup(tx, job.project_id, job.backup_id)

@@ -15,6 +15,7 @@ import { finishJob, parseJobPayload } from '../jobs/index.ts'
 import { finishOperation, startOperation, type OperationError, type OperationPartsChange } from '../operations/index.ts'
 import { deletePolicyRowsOfVault } from '../policies/index.ts'
 import { changeVault } from '../vaults/index.ts'
+import { deleteScrub } from '../verify/index.ts'
 
 type RemovalKind = 'delete_backup' | 'remove_resource' | 'delete_vault'
 
@@ -134,6 +135,7 @@ async function deleteVaultRows(tx: Transaction, job: Row<'jobs'>): Promise<numbe
   await tx.deleteFrom('vault_resources').where('project_id', '=', project_id).where('vault_id', '=', vault_id).execute()
   await deletePolicyRowsOfVault(tx, project_id, vault_id)
   await tx.deleteFrom('vault_tags').where('vault_id', '=', vault_id).execute()
+  await deleteScrub(tx, project_id, vault_id)
   await tx.deleteFrom('vaults').where('project_id', '=', project_id).where('id', '=', vault_id).execute()
   return Number(numDeletedRows)
 }

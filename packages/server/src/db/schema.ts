@@ -6,7 +6,8 @@ import type { Generated, Insertable, Selectable, Updateable } from 'kysely'
 import type { Micros } from '../clock.ts'
 import type {
   AgentId, AgentPathId, BackupId, CheckpointId, DomainId, JobId, OperationLogId, PolicyId, ProjectId, ResourceId, UserGroupId, UserId,
-  VaultId,
+  VaultId, VerificationId,
+
 } from '../ids.ts'
 
 export type Flag = 0 | 1
@@ -319,7 +320,7 @@ export interface OperationLogTable {
   ended_at: Micros | null
 }
 
-export type JobKind = 'backup' | 'restore' | 'delete_backup' | 'remove_resource' | 'delete_vault'
+export type JobKind = 'backup' | 'restore' | 'delete_backup' | 'remove_resource' | 'delete_vault' | 'verify'
 export type JobStatus = 'waiting' | 'leased' | 'succeeded' | 'failed' | 'cancelled'
 
 /** Work for an agent. A job may run twice (its holder died) and must not mind. */
@@ -451,7 +452,57 @@ export interface SchedulerDutyTable {
   held_until: Micros
 }
 
+export type VerificationScope = 'backup' | 'vault' | 'scrub'
+export type VerificationLevel = 'structure' | 'sample' | 'data'
+
+/** A verification: the task, and what it found. Its job names it in the place of an operation log. */
+export interface VerificationTable {
+  id: VerificationId
+  project_id: ProjectId
+  vault_id: VaultId
+  /** Of scope `backup`. */
+  backup_id: BackupId | null
+  scope: VerificationScope
+  level: VerificationLevel
+  sample_percent: number | null
+  status: 'waiting' | 'running' | 'success' | 'failed'
+  /** 0 to 100. */
+  progress: number
+  /** Whether nothing is damaged; null until it has looked. */
+  whole: Flag | null
+  snapshots: number
+  packs: number
+  packs_read: number
+  bytes_read: number
+  findings_count: number
+  /** JSON array of {severity, code, message, path?, packId?, snapshotId?}: the first ones. */
+  findings: string
+  error_code: string
+  error_message: string
+  request_id: string
+  created_at: Micros
+  started_at: Micros | null
+  ended_at: Micros | null
+}
+
+/** That a vault's packs are read one after the other, all of them within some days; `verify/scrub.ts` explains the state. */
+export interface VaultScrubTable {
+  vault_id: VaultId
+  project_id: ProjectId
+  every_days: number
+  position: number
+  covered_until: Micros
+  /** When to begin the next run; later when one has failed. */
+  try_at: Micros
+  /** The last run. */
+  verification_id: VerificationId | null
+  created_at: Micros
+  updated_at: Micros
+}
+
 export interface Schema {
+  verifications: VerificationTable
+  vault_scrubs: VaultScrubTable
   domains: DomainTable
   projects: ProjectTable
   users: UserTable

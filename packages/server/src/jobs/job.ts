@@ -1,5 +1,6 @@
+import type { Micros } from '../clock.ts'
 import type { JobKind } from '../db/schema.ts'
-import type { BackupId, ResourceId } from '../ids.ts'
+import type { BackupId, ResourceId, VerificationId } from '../ids.ts'
 
 /** What each kind of job is told, besides the columns of its row. Kept as JSON. */
 export interface JobPayloads {
@@ -17,6 +18,11 @@ export interface JobPayloads {
   }
   readonly remove_resource: { readonly resourceIds: readonly ResourceId[] }
   readonly delete_vault: { readonly formerStatus?: 'available' | 'error' }
+  readonly verify: {
+    readonly verificationId: VerificationId
+    /** Of a scrub: what it reads, and the vault's state when it has. */
+    readonly scrub?: { readonly span: { readonly from: number, readonly to: number }, readonly position: number, readonly coveredUntil: Micros } | undefined
+  }
 }
 
 export type RestorePayload =

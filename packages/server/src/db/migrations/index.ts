@@ -3,6 +3,7 @@ import * as catalogue from './001-catalogue.ts'
 import * as policies from './002-policies.ts'
 import * as identity from './004-identity.ts'
 import * as agents from './006-agents.ts'
+import * as verify from './007-verify.ts'
 
 /** In the order in which they run; names are recorded in the database. */
 export const migrations: Record<string, Migration> = {
@@ -10,4 +11,5 @@ export const migrations: Record<string, Migration> = {
   '002-policies': policies,
   '004-identity': identity,
   '006-agents': agents,
+  '007-verify': verify,
 }

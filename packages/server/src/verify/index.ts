@@ -1,0 +1,8 @@
+export { scrubDueAt } from './scrub.ts'
+export { deleteScrub, moveScrub } from './scrub-store.ts'
+export { setScrub, showScrub, unsetScrub } from './set-scrub.ts'
+export { listVerifications, showVerification } from './show-verification.ts'
+export { keepScrubbing, startDueScrubs } from './start-due-scrubs.ts'
+export { verifyBackup, verifyVault } from './start-verification.ts'
+export { advanceVerification, deleteVerifications, endVerification, findVerification, startVerificationRow } from './verification-store.ts'
+export { listedVerificationToWire, scrubToWire, verificationToWire } from './verification-wire.ts'
