@@ -50,6 +50,14 @@ async function flipBit(path: string, offset: number): Promise<void> {
   await handle.close()
 }
 
+/** Past the token's day nobody is logged in any more, so the end is looked for in the catalogue. */
+async function scrubRun({ service: { service: { deps } } }: BackupService) {
+  return until('the end of the scrub', () => deps.db.selectFrom('vault_scrubs as scrub')
+    .innerJoin('verifications as run', 'run.id', 'scrub.verification_id').selectAll('run')
+    .where('run.status', 'in', ['success', 'failed'])
+    .executeTakeFirst())
+}
+
 test('a whole backup verifies at every level, and a flipped bit is found, and named by pack and by path', async () => {
   await using world = await startBackupService()
   const { steps, service } = world
@@ -154,13 +162,6 @@ test('a scrub reads every pack within its days, goes on after a restart, and fin
   assert.ok(packs.length >= 16)
   const days = 5
 
-  /** Past the token's day nobody is logged in any more, so the end is looked for in the catalogue. */
-  async function scrubRun({ service: { service: { deps } } }: BackupService) {
-    return until('the end of the scrub', () => deps.db.selectFrom('vault_scrubs as scrub')
-      .innerJoin('verifications as run', 'run.id', 'scrub.verification_id').selectAll('run')
-      .where('run.status', 'in', ['success', 'failed'])
-      .executeTakeFirst())
-  }
   async function nextDay(of: BackupService) {
     of.service.clock.advanceSeconds(24 * 3600)
     assert.equal(await startDueScrubs(of.service.service.deps), 1)

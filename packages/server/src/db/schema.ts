@@ -7,7 +7,6 @@ import type { Micros } from '../clock.ts'
 import type {
   AgentId, AgentPathId, BackupId, CheckpointId, DomainId, JobId, OperationLogId, PolicyId, ProjectId, ResourceId, UserGroupId, UserId,
   VaultId, VerificationId,
-
 } from '../ids.ts'
 
 export type Flag = 0 | 1
