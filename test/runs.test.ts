@@ -185,9 +185,9 @@ test('a disk image is not restored inside a tree that is being read or restored,
   await using first = await startBackupService()
   const { root, dataDir } = first
   const disks = await Promise.all(['read', 'written', 'own'].map(async (folder) => {
-    await fs.mkdir(join(root, folder))
-    await fs.writeFile(join(root, folder, 'disk.img'), Buffer.alloc(1024 * 1024, folder))
-    return first.steps.declare(join(root, folder, 'disk.img'), 'OS::Cinder::Volume')
+    await fs.mkdir(join(root, folder, 'inner'), { recursive: true })
+    await fs.writeFile(join(root, folder, 'inner', 'disk.img'), Buffer.alloc(1024 * 1024, folder))
+    return first.steps.declare(join(root, folder, 'inner', 'disk.img'), 'OS::Cinder::Volume')
   }))
   const tree = await first.steps.declare(join(root, 'read'))
   const treeVault = await first.steps.createVault('turbo', [tree], 'trees')
@@ -207,7 +207,7 @@ test('a disk image is not restored inside a tree that is being read or restored,
   await refused(world, 'POST', pathOf(written), { restore: {} }, 400, '2010')
   const other = await steps.createVault('turbo', [await steps.declare(root)], 'everything')
   await refused(world, 'POST', '/v3/{project_id}/checkpoints', { checkpoint: { vault_id: other } }, 400, '0001', /restored into the resource, or around it/)
-  await steps.startCheckpoint(treeVault)
+  await steps.startCheckpoint(await steps.createVault('turbo', [await steps.declare(join(root, 'read', 'inner'))], 'inner'))
   await refused(world, 'POST', pathOf(read), { restore: {} }, 400, '2011', /which is being backed up/)
 })
 
