@@ -11,6 +11,8 @@ import { CommandFailure } from './exit-codes.ts'
 /** As commander hands them over: only those that were given. */
 export interface ServeFlags {
   readonly data?: string
+  readonly database?: string
+  readonly masterKeyFile?: string
   readonly listen?: string
   readonly allowPath?: readonly string[]
   readonly region?: string
@@ -44,8 +46,11 @@ export function readServeSettings(flags: ServeFlags, environment: Environment, w
     flags.strictResources, asBoolean(given(environment, 'OPENCBR_STRICT_RESOURCES'), 'OPENCBR_STRICT_RESOURCES'), 'OPENCBR_STRICT_RESOURCES',
     file, 'strict_resources', asBoolean,
   )
+  const masterKeyFile = text(flags.masterKeyFile, 'OPENCBR_MASTER_KEY_FILE', 'master_key_file')?.value
   return {
     dataDir: resolve(workingDirectory, text(flags.data, 'OPENCBR_DATA', 'data')?.value ?? serveDefaults.data),
+    database: parseDatabase(text(flags.database, 'OPENCBR_DATABASE', 'database')),
+    masterKeyFile: masterKeyFile === undefined ? undefined : resolve(workingDirectory, masterKeyFile),
     listen: parseListen(text(flags.listen, 'OPENCBR_LISTEN', 'listen') ?? { value: serveDefaults.listen, from: 'the default' }),
     region: text(flags.region, 'OPENCBR_REGION', 'region')?.value ?? serveDefaults.region,
     allowPaths: (allowPaths?.value ?? []).map((path) => resolve(workingDirectory, path)),
@@ -85,7 +90,10 @@ interface ConfigFile {
   readonly members: Readonly<Record<string, unknown>>
 }
 
-const MEMBERS = new Set(['data', 'listen', 'allow_paths', 'region', 'strict_resources', 'log_level', 'jobs_per_agent', 'writers_per_vault', 'stuck_after'])
+const MEMBERS = new Set([
+  'data', 'database', 'master_key_file', 'listen', 'allow_paths', 'region', 'strict_resources', 'log_level',
+  'jobs_per_agent', 'writers_per_vault', 'stuck_after',
+])
 
 function readConfigFile(path: string | undefined, workingDirectory: string): ConfigFile | undefined {
   if (path === undefined) return undefined
@@ -149,6 +157,15 @@ function parseListen({ value, from }: Setting<string>): ServerConfig['listen'] {
     throw new CommandFailure('usage', `The address ${value} (${from}) is not of the form HOST:PORT, such as ${serveDefaults.listen}.`)
   }
   return { host, port }
+}
+
+function parseDatabase(setting: Setting<string> | undefined): string | undefined {
+  if (setting === undefined) return undefined
+  // Not repeated in the message: it may hold a password.
+  if (!/^postgres(?:ql)?:\/\//.test(setting.value) || !URL.canParse(setting.value)) {
+    throw new CommandFailure('usage', `The database (${setting.from}) is not of the form postgres://USER:PASSWORD@HOST:PORT/NAME.`)
+  }
+  return setting.value
 }
 
 function parseLogLevel({ value, from }: Setting<string>): ServerConfig['logLevel'] {

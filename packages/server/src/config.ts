@@ -1,8 +1,12 @@
 import { join } from 'node:path'
 
 export interface ServerConfig {
-  /** Absolute. Holds the catalogue, bootstrap.json, the master key and, by default, the vaults. */
+  /** Absolute. Holds the catalogue, bootstrap.json, the master key and, by default, the vaults; no two servers share one. */
   readonly dataDir: string
+  /** `postgres://…`: the catalogue lies there, where several servers may share it, instead of in the data directory. */
+  readonly database?: string | undefined
+  /** Absolute. Where the master key is, when not in the data directory: servers that share a catalogue share its key. */
+  readonly masterKeyFile?: string | undefined
   readonly listen: { readonly host: string, readonly port: number }
   readonly region: string
   /** Absolute directories inside which resources may be declared and restores may write; none by default. */
@@ -20,6 +24,15 @@ export interface ServerConfig {
 
 export function databasePath(config: Pick<ServerConfig, 'dataDir'>): string {
   return join(config.dataDir, 'catalogue.db')
+}
+
+/** What `openDatabase` takes: a URL of PostgreSQL, or the path of SQLite's file. */
+export function databaseLocation(config: Pick<ServerConfig, 'dataDir' | 'database'>): string {
+  return config.database ?? databasePath(config)
+}
+
+export function masterKeyPath(config: Pick<ServerConfig, 'dataDir' | 'masterKeyFile'>): string {
+  return config.masterKeyFile ?? join(config.dataDir, 'master.key')
 }
 
 /** Where vaults lie: `<storage>/<project_id>/<vault_id>/`. */

@@ -6,7 +6,7 @@ import { closeSync, existsSync, openSync } from 'node:fs'
 import { chmod, mkdir, open, readFile, rename, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { databasePath, type ServerConfig } from './config.ts'
+import { databasePath, masterKeyPath, type ServerConfig } from './config.ts'
 import { MASTER_KEY_BYTES } from './secrets.ts'
 
 /** Why a server does not start, in words for the operator. */
@@ -20,8 +20,13 @@ export interface DataDirectory {
   readonly release: () => void
 }
 
-/** Makes the directory if it is missing, takes it for this process alone, and reads its master key. */
-export async function openDataDirectory(config: Pick<ServerConfig, 'dataDir'>): Promise<DataDirectory> {
+type DirectoryConfig = Pick<ServerConfig, 'dataDir' | 'database' | 'masterKeyFile'>
+
+/**
+ * Makes the directory if it is missing, takes it for this process alone, and reads its master key.
+ * Whether that key belongs to the catalogue is for `verifyMasterKey` to say.
+ */
+export async function openDataDirectory(config: DirectoryConfig): Promise<DataDirectory> {
   const { dataDir } = config
   try {
     await makePrivateDirectory(dataDir)
@@ -31,7 +36,7 @@ export async function openDataDirectory(config: Pick<ServerConfig, 'dataDir'>): 
   const release = takeDirectory(dataDir)
   try {
     const masterKey = await readMasterKey(config)
-    await makePrivateFile(databasePath(config))
+    if (config.database === undefined) await makePrivateFile(databasePath(config))
     return { masterKey, release }
   } catch (error) {
     release()
@@ -81,16 +86,25 @@ function isBusy(error: unknown): boolean {
   return error instanceof Error && 'errcode' in error && error.errcode === SQLITE_BUSY
 }
 
-async function readMasterKey(config: Pick<ServerConfig, 'dataDir'>): Promise<Uint8Array> {
-  const path = join(config.dataDir, 'master.key')
+async function readMasterKey(config: DirectoryConfig): Promise<Uint8Array> {
+  const path = masterKeyPath(config)
   if (!existsSync(path)) {
     // A new key would open none of the passwords that the catalogue holds.
-    if (existsSync(databasePath(config))) {
+    if (config.database === undefined && existsSync(databasePath(config))) {
       throw new StartRefusal(`${path} is missing, but the catalogue needs it: put the key of this catalogue back.`)
+    }
+    if (config.masterKeyFile !== undefined) {
+      // Made here, a slip of the pen in the name would become the key of everything.
+      throw new StartRefusal(`The master key ${path} does not exist: name the one of the server that used this catalogue first.`)
     }
     await writePrivateFile(path, randomBytes(MASTER_KEY_BYTES))
   }
-  const key = await readFile(path)
+  let key: Uint8Array
+  try {
+    key = await readFile(path)
+  } catch (error) {
+    throw new StartRefusal(`The master key ${path} cannot be read: ${(error as Error).message}`, { cause: error })
+  }
   if (key.length !== MASTER_KEY_BYTES) throw new StartRefusal(`${path} is damaged: it has ${key.length} bytes instead of ${MASTER_KEY_BYTES}.`)
   return key
 }

@@ -17,9 +17,10 @@ export type VerificationId = Id<'verification'>
 export type AgentId = Id<'agent'>
 export type AgentPathId = Id<'agent path'>
 export type PolicyId = Id<'policy'>
+export type ServerId = Id<'server'>
 
 /** Projects, users, groups and domains carry 32 hexadecimal digits, as Keystone and IAM write them. */
-export type HexIdNoun = DomainId | ProjectId | UserId | UserGroupId
+export type HexIdNoun = DomainId | ProjectId | UserId | UserGroupId | ServerId
 export type UuidNoun = VerificationId | VaultId | CheckpointId | BackupId | ResourceId | OperationLogId | JobId | AgentId | AgentPathId | PolicyId
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i

@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import { openAgentHost, type AgentHostOptions } from './agent-host/index.ts'
 import { systemClock, type Clock } from './clock.ts'
-import { databasePath, type ServerConfig } from './config.ts'
+import { databaseLocation, masterKeyPath, type ServerConfig } from './config.ts'
 import { openDataDirectory, StartRefusal } from './data-directory.ts'
 import { openDatabase, type Database } from './db/database.ts'
 import type { Deps } from './deps.ts'
@@ -21,6 +21,7 @@ import { tagRoutes } from './http/routes/tag-routes.ts'
 import { unsupportedRoutes } from './http/routes/unsupported-routes.ts'
 import { vaultRoutes } from './http/routes/vault-routes.ts'
 import { verifyRoutes } from './http/routes/verify-routes.ts'
+import { verifyMasterKey } from './db/catalogue-facts.ts'
 import { authenticate, makeBootstrapUser, updateBootstrapEndpoint } from './identity/index.ts'
 import { openSecrets } from './secrets.ts'
 import { keepScrubbing } from './verify/index.ts'
@@ -71,7 +72,7 @@ export async function openService(config: ServerConfig, overrides: ServiceOverri
   const directory = await openDataDirectory(config)
   let db: Database | undefined
   try {
-    db = await openDatabase(databasePath(config))
+    db = await openDatabase(databaseLocation(config))
     return await assemble(config, overrides, db, directory.masterKey, directory.release)
   } catch (error) {
     await db?.destroy()
@@ -83,11 +84,13 @@ export async function openService(config: ServerConfig, overrides: ServiceOverri
 async function assemble(
   config: ServerConfig, overrides: ServiceOverrides, db: Database, masterKey: Uint8Array, release: () => void,
 ): Promise<Service> {
+  const secrets = openSecrets(masterKey)
+  await verifyMasterKey(db, secrets, masterKeyPath(config))
   const deps: Deps = {
     db,
     clock: overrides.clock ?? systemClock(),
     config,
-    secrets: openSecrets(masterKey),
+    secrets,
     wakeAgents: () => agents?.wake(),
   }
   await makeBootstrapUser(deps)

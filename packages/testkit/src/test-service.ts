@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { allRoutes, bootstrapPath, openService, type Bootstrap, type ServerConfig, type Service, type ServiceOverrides } from '@opencbr/server'
 import { checkAnswer } from './check-answer.ts'
 import { ManualClock } from './manual-clock.ts'
+import { makePostgresDatabase, runsOnPostgres } from './test-database.ts'
 
 export interface TestServiceOptions {
   /** A directory that stays, for tests that start again on it; without one, a temporary one is made and removed. */
@@ -49,7 +50,10 @@ export interface TestService extends AsyncDisposable {
 export async function startTestService(options: TestServiceOptions = {}): Promise<TestService> {
   const dataDir = options.dataDir ?? await mkdtemp(join(tmpdir(), 'opencbr-test-'))
   const clock = options.clock ?? new ManualClock()
+  // A directory that stays keeps its database too.
+  const database = runsOnPostgres() && options.config?.database === undefined ? await makePostgresDatabase(dataDir) : undefined
   const removeData = async (): Promise<void> => {
+    if (options.dataDir === undefined) await database?.[Symbol.asyncDispose]()
     if (options.dataDir === undefined) await rm(dataDir, { recursive: true, force: true })
   }
   let service: Service | undefined
@@ -60,6 +64,7 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
       allowPaths: [],
       strictResources: false,
       logLevel: 'silent',
+      database: database?.url,
       ...options.config,
       dataDir,
     }, { clock, agent: options.agent })

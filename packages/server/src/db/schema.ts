@@ -6,7 +6,7 @@ import type { Generated, Insertable, Selectable, Updateable } from 'kysely'
 import type { Micros } from '../clock.ts'
 import type {
   AgentId, AgentPathId, BackupId, CheckpointId, DomainId, JobId, OperationLogId, PolicyId, ProjectId, ResourceId, UserGroupId, UserId,
-  VaultId, VerificationId,
+  ServerId, VaultId, VerificationId,
 } from '../ids.ts'
 
 export type Flag = 0 | 1
@@ -499,6 +499,26 @@ export interface VaultScrubTable {
   updated_at: Micros
 }
 
+/** What holds for the catalogue as a whole; `catalogue-facts.ts` says what. */
+export interface CatalogueFactTable {
+  name: string
+  value: string
+}
+
+/** A server that uses this catalogue now; a row that nobody renews belongs to one that died. */
+export interface ServerTable {
+  /** The same at every start on the same data directory. */
+  id: ServerId
+  /** Another one at every start; the holders of its jobs' leases begin with it. */
+  run: string
+  host: string
+  /** Grows while the server lives. */
+  beats: number
+  started_at: Micros
+  /** By the server's own clock; for people only. */
+  beat_at: Micros
+}
+
 export interface Schema {
   verifications: VerificationTable
   vault_scrubs: VaultScrubTable
@@ -529,6 +549,8 @@ export interface Schema {
   policy_runs: PolicyRunTable
   planned_expiries: PlannedExpiryTable
   scheduler_duties: SchedulerDutyTable
+  catalogue_facts: CatalogueFactTable
+  servers: ServerTable
 }
 
 export type Row<Table extends keyof Schema> = Selectable<Schema[Table]>

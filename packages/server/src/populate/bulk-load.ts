@@ -1,12 +1,27 @@
 import { sql } from 'kysely'
 import type { Transaction } from '../db/database.ts'
+import { dialectOf } from '../db/dialect.ts'
 
 /**
  * Takes the indexes of the backups away while `load` runs, and makes them anew from the finished table, which is
  * several times faster than keeping them up to date row by row. Whoever reads meanwhile sees the state
- * before, indexes included; but nobody else can write. SQLite only.
+ * before, indexes included (on PostgreSQL they wait); but nobody else can write.
  */
 export async function loadWithoutBackupIndexes(tx: Transaction, load: () => Promise<void>): Promise<void> {
+  await (dialectOf(tx) === 'sqlite' ? loadIntoSqlite(tx, load) : loadIntoPostgres(tx, load))
+}
+
+async function loadIntoPostgres(tx: Transaction, load: () => Promise<void>): Promise<void> {
+  await sql`set local statement_timeout = 0`.execute(tx)
+  const { rows: indexes } = await sql<{ name: string, sql: string }>`
+    select indexname as name, indexdef as sql from pg_indexes
+    where schemaname = current_schema() and tablename = 'backups' and indexname <> 'backups_pkey'`.execute(tx)
+  for (const { name } of indexes) await tx.schema.dropIndex(name).execute()
+  await load()
+  for (const index of indexes) await sql.raw(index.sql).execute(tx)
+}
+
+async function loadIntoSqlite(tx: Transaction, load: () => Promise<void>): Promise<void> {
   const { rows: indexes } = await sql<{ name: string, sql: string }>`
     select name, sql from sqlite_schema where type = 'index' and tbl_name = 'backups' and sql is not null`.execute(tx)
   // Dropping an index takes away what the planner was told about it.

@@ -1,11 +1,12 @@
 /** Fills a catalogue with invented rows, for benchmarks and tests; `catalogue-rows.ts` says what they are like. */
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { sql } from 'kysely'
 import { systemClock } from '../clock.ts'
-import { databasePath, type ServerConfig } from '../config.ts'
+import { databaseLocation, databasePath, masterKeyPath, type ServerConfig } from '../config.ts'
 import { openDataDirectory, StartRefusal, type DataDirectory } from '../data-directory.ts'
 import { openDatabase, type Database, type Transaction } from '../db/database.ts'
+import { dialectOf } from '../db/dialect.ts'
 import type { Deps } from '../deps.ts'
 import type { DomainId, ProjectId, VaultId } from '../ids.ts'
 import { makeBootstrapUser } from '../identity/index.ts'
@@ -62,8 +63,8 @@ const SHARED_IN = 0.5
 export async function populateDirectory(config: ServerConfig, options: PopulateOptions): Promise<Populated> {
   const directory = await takeDirectory(config)
   try {
-    const secrets = openSecrets(await readFile(join(config.dataDir, 'master.key')))
-    const db = await openDatabase(databasePath(config))
+    const secrets = openSecrets(await readFile(masterKeyPath(config)))
+    const db = await openDatabase(databaseLocation(config))
     try {
       if (directory === undefined) return await populate({ db, secrets }, options)
       await makeBootstrapUser({ db, config, secrets, clock: systemClock() })
@@ -81,7 +82,7 @@ async function takeDirectory(config: ServerConfig): Promise<DataDirectory | unde
   try {
     return await openDataDirectory(config)
   } catch (error) {
-    if (error instanceof StartRefusal && existsSync(databasePath(config))) return undefined
+    if (error instanceof StartRefusal && (config.database !== undefined || existsSync(databasePath(config)))) return undefined
     throw error
   }
 }
@@ -149,6 +150,8 @@ async function writeCatalogue(
         for (const rows of makeAllRuns()) await insertRuns(tx, rows)
       })
     })
+    // PostgreSQL plans by what it has counted, and would count by itself only in a while.
+    if (dialectOf(db) === 'postgres') await sql`analyze`.execute(db)
   } else {
     await db.transaction().execute(insertFrame)
     for (const rows of makeAllRuns()) await db.transaction().execute((tx) => insertRuns(tx, rows))

@@ -4,6 +4,7 @@ import * as policies from './002-policies.ts'
 import * as identity from './004-identity.ts'
 import * as agents from './006-agents.ts'
 import * as verify from './007-verify.ts'
+import * as servers from './008-servers.ts'
 
 /** In the order in which they run; names are recorded in the database. */
 export const migrations: Record<string, Migration> = {
@@ -12,4 +13,5 @@ export const migrations: Record<string, Migration> = {
   '004-identity': identity,
   '006-agents': agents,
   '007-verify': verify,
+  '008-servers': servers,
 }

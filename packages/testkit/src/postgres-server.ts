@@ -1,0 +1,138 @@
+/**
+ * A throw-away PostgreSQL: its data lies in a temporary directory, nothing of it is synced to disk, and it ends with the
+ * process that started it, however that ends.
+ */
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Client } from 'pg'
+
+export interface PostgresServer extends AsyncDisposable {
+  /** Of the database that every server has; its user may make others. */
+  readonly url: string
+}
+
+/** It takes a second on an idle machine. */
+const START_MS_MAX = 60_000
+const POLL_MS = 50
+const NOBODY = 65_534
+
+export async function startPostgresServer(): Promise<PostgresServer> {
+  const programs = bringPostgres()
+  const directory = mkdtempSync(join(tmpdir(), 'opencbr-postgres-'))
+  const asUser = userChange()
+  const password = randomBytes(12).toString('hex')
+  const run = (program: string, args: readonly string[]): ChildProcess => {
+    const [command = '', ...rest] = [...asUser, join(programs, program), ...args]
+    return spawn(command, rest, { cwd: directory, stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...libraryPath(programs) } })
+  }
+  let server: ChildProcess | undefined
+  try {
+    if (asUser.includes('--reuid')) chownSync(directory, NOBODY, NOBODY)
+    const passwordFile = join(directory, 'password')
+    writeFileSync(passwordFile, password, { mode: 0o600 })
+    if (asUser.includes('--reuid')) chownSync(passwordFile, NOBODY, NOBODY)
+    const data = join(directory, 'data')
+    await succeed(run('initdb', [
+      '-D', data, '-U', 'postgres', '-A', 'scram-sha-256', `--pwfile=${passwordFile}`, '-E', 'UTF8', '--locale=C.UTF-8', '--no-sync',
+    ]))
+    const port = await findFreePort()
+    server = run('postgres', [
+      '-D', data, '-k', directory, '-p', String(port),
+      ...['listen_addresses=127.0.0.1', 'fsync=off', 'full_page_writes=off', 'synchronous_commit=off', 'max_connections=200', 'autovacuum=off']
+        .flatMap((setting) => ['-c', setting]),
+    ])
+    const url = `postgres://postgres:${password}@127.0.0.1:${port}/postgres`
+    await answers(server, url)
+    // Who uses it need not end it: it ends with the process, and does not keep that alive.
+    server.unref()
+    const started = server
+    const remove = (): void => {
+      started.kill('SIGQUIT')
+      rmSync(directory, { recursive: true, force: true })
+    }
+    process.once('exit', remove)
+    return {
+      url,
+      async [Symbol.asyncDispose]() {
+        process.off('exit', remove)
+        started.ref()
+        if (started.exitCode === null && started.signalCode === null) {
+          started.kill('SIGQUIT')
+          await once(started, 'exit')
+        }
+        rmSync(directory, { recursive: true, force: true })
+      },
+    }
+  } catch (error) {
+    server?.kill('SIGKILL')
+    rmSync(directory, { recursive: true, force: true })
+    throw error
+  }
+}
+
+/** Finds the server's programs, or brings them. Throws with the reason when there are none. */
+function bringPostgres(): string {
+  const script = join(import.meta.dirname, '../../../scripts/install-postgres.sh')
+  const brought = spawnSync('bash', [script], { encoding: 'utf8' })
+  const folder = brought.stdout.trim()
+  if (brought.status !== 0 || folder === '') throw new Error(brought.stderr.trim().split('\n').at(-1) ?? 'no PostgreSQL can be brought')
+  return folder
+}
+
+/** PostgreSQL refuses to run as root; and it gets told when this process dies. */
+function userChange(): string[] {
+  const change = ['setpriv', '--pdeathsig', 'QUIT']
+  return process.getuid?.() === 0 ? [...change, '--reuid', String(NOBODY), '--regid', String(NOBODY), '--clear-groups'] : change
+}
+
+/** Programs that were unpacked have their libraries beside them. */
+function libraryPath(programs: string): { LD_LIBRARY_PATH?: string } {
+  const root = programs.replace(/\/usr\/lib\/postgresql\/.*$/, '')
+  if (root === '') return {}
+  const { status, stdout } = spawnSync('find', [join(root, 'usr/lib'), '-maxdepth', '2', '-name', 'libpq.so.5'], { encoding: 'utf8' })
+  const [library] = status === 0 ? stdout.split('\n') : []
+  return library === undefined || library === '' ? {} : { LD_LIBRARY_PATH: join(library, '..') }
+}
+
+async function succeed(child: ChildProcess): Promise<void> {
+  let complaint = ''
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (complaint += text))
+  const [code] = await once(child, 'close') as [number | null]
+  if (code !== 0) throw new Error(`PostgreSQL's initdb failed: ${complaint.trim()}`)
+}
+
+async function answers(server: ChildProcess, url: string): Promise<void> {
+  let log = ''
+  server.stderr?.setEncoding('utf8').on('data', (text: string) => (log = (log + text).slice(-4_000)))
+  const impatientAt = performance.now() + START_MS_MAX
+  for (;;) {
+    const client = new Client({ connectionString: url })
+    try {
+      await client.connect()
+      await client.end()
+      // Its log is not read any more; without a reader it would wait for one.
+      server.stderr?.resume()
+      return
+    } catch (error) {
+      await client.end().catch(() => {})
+      if (server.exitCode !== null || server.signalCode !== null || performance.now() > impatientAt) {
+        throw new Error(`PostgreSQL does not start: ${log.trim()}`, { cause: error })
+      }
+    }
+    await sleep(POLL_MS)
+  }
+}
+
+async function findFreePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1')
+  await once(probe, 'listening')
+  const { port } = probe.address() as AddressInfo
+  await new Promise((resolve) => probe.close(resolve))
+  return port
+}
