@@ -56,7 +56,7 @@ test('declared resources can be protected, each in its family', async () => {
     assert.deepEqual(body.instance, {
       id: disk, name: 'disk', type: 'OS::Cinder::Volume', size: 1, status: 'available',
       protectable: { result: true, code: '', reason: '', vault: null },
-      detail: { id: disk, name: 'disk', status: 'available', size: 1 }, children: [],
+      detail: { id: disk, name: 'disk', status: 'available', size: 1, tags: [] }, children: [],
     })
   })
 })

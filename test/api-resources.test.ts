@@ -40,7 +40,7 @@ test('a directory and a disk image are declared, shown, listed and forgotten', a
     assert.ok(Value.Check(ResourceAnswer, tree.body))
     const { id, ...rest } = tree.body.resource
     assert.deepEqual(rest, {
-      project_id: service.projectId, type: 'OS::Sfs::Turbo', name: '文档.1', path: join(base, 'docs'), size: 1, size_bytes: 1000, vault_id: null,
+      project_id: service.projectId, type: 'OS::Sfs::Turbo', name: '文档.1', path: join(base, 'docs'), size: 1, size_bytes: 1000, vault_id: null, tags: [],
       created_at: '2026-01-15T08:30:00.000000', updated_at: '2026-01-15T08:30:00.000000',
     })
     service.clock.tick()

@@ -99,7 +99,7 @@ function openTest(name: string, values: readonly string[]): (seen: Seen) => bool
     }
     case 'used_percent': {
       const used = [...tables.vaults.values()].filter((vault) => (
-        BigInt(vault['used_bytes'] ?? 0) * 100n >= BigInt(value) * BigInt(vault['size_gb'] ?? 0) * 1024n ** 3n
+        (BigInt(vault['used_bytes'] ?? 0) + BigInt(vault['shared_bytes'] ?? 0)) * 100n >= BigInt(value) * BigInt(vault['size_gb'] ?? 0) * 1024n ** 3n
       ))
       const ids = new Set(used.map((vault) => vault['id'] ?? null))
       return (seen) => ids.has(shownVault(seen))

@@ -39,7 +39,7 @@ export const Protectable = Type.Object({
     reason: Type.String({ description: 'Reason when it cannot.' }),
     vault: Type.Union([Vault, Type.Null()], { description: 'Vault that holds it already; null when free.' }),
   }),
-  detail: Type.Object({ id: Type.String(), name: Type.String(), status: Type.String(), size: Type.Integer() }),
+  detail: Type.Object({ id: Type.String(), name: Type.String(), status: Type.String(), size: Type.Integer(), tags: Type.Array(Type.String(), { description: 'key=value' }) }),
   children: Type.Array(Type.Object({}), { description: 'Disks of a server; always empty here.' }),
 })
 export type Protectable = Static<typeof Protectable>

@@ -1,5 +1,6 @@
 /** What an agent may protect, declared by path; not a part of the cloud's API (`/x/v1`). */
 import { Type, type Static } from 'typebox'
+import { TagIn, VAULT_TAGS_MAX } from './vault-parts.ts'
 
 const DeclarableType = Type.Enum(['OS::Sfs::Turbo', 'OS::Cinder::Volume'], {
   type: 'string', description: 'OS::Sfs::Turbo: a directory tree. OS::Cinder::Volume: a disk image or block device.',
@@ -15,9 +16,15 @@ export const DeclareResourceBody = Type.Object({
       minLength: 1, maxLength: 64, pattern: RESOURCE_NAME, description: 'The last part of the path when absent.',
     })),
     path: Type.String({ minLength: 1, maxLength: 4096, description: 'Absolute, inside a directory that the operator allows; links are resolved once, now.' }),
+    tags: Type.Optional(Type.Array(TagIn, { description: `By which vaults take it in by themselves; at most ${VAULT_TAGS_MAX}, with different keys.` })),
   }),
 })
 export type DeclareResourceBody = Static<typeof DeclareResourceBody>
+
+export const TagResourceBody = Type.Object({
+  tags: Type.Array(TagIn, { description: `At most ${VAULT_TAGS_MAX}, with different keys; an empty list takes all away.` }),
+})
+export type TagResourceBody = Static<typeof TagResourceBody>
 
 export const ListResourcesQuery = Type.Object({
   type: Type.Optional(DeclarableType),
@@ -42,6 +49,7 @@ export const DeclaredResource = Type.Object({
   size: Type.Integer({ minimum: 1, description: 'In GB, rounded up.' }),
   size_bytes: Type.Integer({ minimum: 0, description: 'The length of a disk; what the files of a tree hold, as far as they were counted.' }),
   vault_id: Type.Union([Type.String(), Type.Null()], { description: 'The vault that protects it.' }),
+  tags: Type.Array(Type.Object({ key: Type.String(), value: Type.String() }), { description: 'By key.' }),
   created_at: Type.String(),
   updated_at: Type.String(),
 })

@@ -13,6 +13,7 @@ export type BackupId = Id<'backup'>
 export type ResourceId = Id<'resource'>
 export type OperationLogId = Id<'operation log'>
 export type JobId = Id<'job'>
+export type EventId = Id<'event'>
 export type VerificationId = Id<'verification'>
 export type AgentId = Id<'agent'>
 export type AgentPathId = Id<'agent path'>
@@ -21,7 +22,7 @@ export type ServerId = Id<'server'>
 
 /** Projects, users, groups and domains carry 32 hexadecimal digits, as Keystone and IAM write them. */
 export type HexIdNoun = DomainId | ProjectId | UserId | UserGroupId | ServerId
-export type UuidNoun = VerificationId | VaultId | CheckpointId | BackupId | ResourceId | OperationLogId | JobId | AgentId | AgentPathId | PolicyId
+export type UuidNoun = VerificationId | VaultId | CheckpointId | BackupId | ResourceId | OperationLogId | JobId | EventId | AgentId | AgentPathId | PolicyId
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 

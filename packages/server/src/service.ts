@@ -11,6 +11,7 @@ import type { Route } from './http/route.ts'
 import { administrationRoutes } from './http/routes/administration-routes.ts'
 import { backupRoutes } from './http/routes/backup-routes.ts'
 import { checkpointRoutes } from './http/routes/checkpoint-routes.ts'
+import { eventRoutes } from './http/routes/event-routes.ts'
 import { identityRoutes } from './http/routes/identity-routes.ts'
 import { operationLogRoutes } from './http/routes/operation-log-routes.ts'
 import { policyRoutes } from './http/routes/policy-routes.ts'
@@ -53,6 +54,7 @@ export function allRoutes(deps: Deps): Route[] {
     ...resourceRoutes(deps),
     ...vaultRoutes(deps),
     ...tagRoutes(deps),
+    ...eventRoutes(deps),
     ...protectableRoutes(deps),
     ...backupRoutes(deps),
     ...checkpointRoutes(deps),

@@ -1,5 +1,6 @@
 import type { Micros } from '../clock.ts'
 import type { Transaction } from '../db/database.ts'
+import { deleteEvents } from '../events/index.ts'
 import { deleteJobsOfTasks } from '../jobs/index.ts'
 import { deleteOperationLogs } from '../operations/index.ts'
 import { deleteVerifications } from '../verify/index.ts'
@@ -14,4 +15,5 @@ export async function discardHistory(tx: Transaction, now: Micros): Promise<void
   await deleteJobsOfTasks(tx, now - HISTORY_MICROS)
   await deleteOperationLogs(tx, now - HISTORY_MICROS)
   await deleteVerifications(tx, now - VERIFICATIONS_MICROS)
+  await deleteEvents(tx, now - HISTORY_MICROS)
 }

@@ -172,7 +172,7 @@ function statusCondition(statuses: readonly BackupStatus[]): Expression<SqlBool>
 function vaultsUsed(db: Reader, projectId: ProjectId, percentMin: number) {
   return db.selectFrom('vaults as v').select('v.id').where('v.project_id', '=', projectId)
     // In 64 bits: a vault of 10 PB, times a hundred, still fits.
-    .where((e) => e(e('v.used_bytes', '*', 100), '>=', e(e.cast<number>('v.size_gb', 'bigint'), '*', percentMin * BYTES_PER_GB)))
+    .where((e) => e(e(e.parens('v.used_bytes', '+', e.ref('v.shared_bytes')), '*', 100), '>=', e(e.cast<number>('v.size_gb', 'bigint'), '*', percentMin * BYTES_PER_GB)))
 }
 
 /** Before any time: where a missing protected_at stands. */

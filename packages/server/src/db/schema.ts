@@ -5,7 +5,7 @@
 import type { Generated, Insertable, Selectable, Updateable } from 'kysely'
 import type { Micros } from '../clock.ts'
 import type {
-  AgentId, AgentPathId, BackupId, CheckpointId, DomainId, JobId, OperationLogId, PolicyId, ProjectId, ResourceId, UserGroupId, UserId,
+  AgentId, AgentPathId, BackupId, CheckpointId, DomainId, EventId, JobId, OperationLogId, PolicyId, ProjectId, ResourceId, UserGroupId, UserId,
   ServerId, VaultId, VerificationId,
 } from '../ids.ts'
 
@@ -144,6 +144,10 @@ export interface VaultTable {
   threshold_percent: number
   locked: Flag
   demand_billing: Flag
+  /** Bytes of the backups of others that were accepted into the vault; triggers keep it. */
+  shared_bytes: Generated<number>
+  /** Whether the threshold was reached when it was last looked at; its crossing is an event. */
+  threshold_reached: Generated<Flag>
   availability_zone: string
   sys_lock_source_service: string
   backup_name_prefix: string | null
@@ -170,6 +174,39 @@ export interface VaultResourceTable {
   /** JSON as the client sent it. */
   extra_info: string
   added_at: Micros
+}
+
+/** What the backups of a resource amount to in a vault; triggers keep it. */
+export interface VaultUsageTable {
+  vault_id: VaultId
+  resource_id: ResourceId
+  project_id: ProjectId
+  resource_type: string
+  /** As the newest backup has it. */
+  resource_name: string
+  backup_count: number
+  stored_bytes: number
+}
+
+/** Something that a person may want to know of, and that no call caused. */
+export interface EventTable {
+  id: EventId
+  project_id: ProjectId
+  kind: string
+  vault_id: VaultId | null
+  vault_name: string | null
+  resource_id: ResourceId | null
+  message: string
+  /** JSON object, by kind. */
+  facts: string
+  created_at: Micros
+}
+
+/** Of declared resources. */
+export interface ResourceTagTable {
+  resource_id: ResourceId
+  key: string
+  value: string
 }
 
 export interface VaultTagTable {
@@ -329,6 +366,8 @@ export interface JobTable {
   project_id: ProjectId
   vault_id: VaultId
   backup_id: BackupId | null
+  /** A second vault that the job works in: nothing that takes out of it runs meanwhile. */
+  target_vault_id: Generated<VaultId | null>
   operation_log_id: OperationLogId
   /** JSON, by kind. */
   payload: string
@@ -535,6 +574,9 @@ export interface Schema {
   vaults: VaultTable
   vault_resources: VaultResourceTable
   vault_tags: VaultTagTable
+  vault_usage: VaultUsageTable
+  resource_tags: ResourceTagTable
+  events: EventTable
   checkpoints: CheckpointTable
   backups: BackupTable
   backup_revisions: BackupRevisionTable

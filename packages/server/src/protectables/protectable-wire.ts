@@ -14,7 +14,7 @@ export function protectableToWire({ resource, vault }: ProtectableView): Protect
     status: PROTECTABLE_STATUS,
     // The cloud says true of a resource that sits in a vault, too; the vault is how one sees it.
     protectable: { result: true, code: '', reason: '', vault: vault === undefined ? null : vaultToWire(vault) },
-    detail: { id, name, status: PROTECTABLE_STATUS, size },
+    detail: { id, name, status: PROTECTABLE_STATUS, size, tags: resource.tags.map(({ key, value }) => `${key}=${value}`) },
     children: [],
   }
 }

@@ -3,6 +3,7 @@ import type { DeclareResourceBody } from '@opencbr/contract'
 import type { Deps } from '../deps.ts'
 import { Failure } from '../failures.ts'
 import { newUuid, type ProjectId, type ResourceId } from '../ids.ts'
+import { readTags } from '../tag.ts'
 import { nameFromPath } from './resource.ts'
 import { findResourceByPath, insertResource, type ResourceRow } from './resource-store.ts'
 
@@ -26,6 +27,7 @@ export async function declareResource(
     allowedRoots: config.allowPaths, forbiddenPaths: [config.dataDir],
   })
   if ('refused' in inspected) throw new Failure('parameter.invalid', { field: 'resource.path', reason: reasons[inspected.refused] })
+  const tags = readTags('resource.tags', wanted.tags ?? [])
   const now = clock.now()
   const row = {
     id: newUuid<ResourceId>(),
@@ -42,7 +44,7 @@ export async function declareResource(
     if (same !== undefined) {
       throw new Failure('parameter.invalid', { field: 'resource.path', reason: `it is declared already, as resource ${same.id}` })
     }
-    await insertResource(tx, row)
+    await insertResource(tx, row, tags)
   })
-  return { ...row, vault_id: null }
+  return { ...row, vault_id: null, tags }
 }

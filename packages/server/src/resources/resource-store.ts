@@ -3,9 +3,10 @@ import type { SelectQueryBuilder } from 'kysely'
 import type { Reader, Transaction } from '../db/database.ts'
 import type { NewRow, ResourceType, Row, Schema } from '../db/schema.ts'
 import type { ProjectId, ResourceId, VaultId } from '../ids.ts'
+import type { Tag } from '../tag.ts'
 
-/** A resource, and the vault that it is in. */
-export type ResourceRow = Row<'resources'> & { readonly vault_id: VaultId | null }
+/** A resource, its tags by key, and the vault that it is in. */
+export type ResourceRow = Row<'resources'> & { readonly vault_id: VaultId | null, readonly tags: readonly Tag[] }
 
 export interface ResourceFilter {
   readonly types?: readonly ResourceType[] | undefined
@@ -20,8 +21,26 @@ export interface ResourcePage {
   readonly marker?: string | undefined
 }
 
-export async function insertResource(tx: Transaction, row: NewRow<'resources'>): Promise<void> {
+export async function insertResource(tx: Transaction, row: NewRow<'resources'>, tags: readonly Tag[]): Promise<void> {
   await tx.insertInto('resources').values(row).execute()
+  await insertTags(tx, row.id, tags)
+}
+
+/** The tags are these from now on. */
+export async function replaceResourceTags(tx: Transaction, resourceId: ResourceId, tags: readonly Tag[]): Promise<void> {
+  await tx.deleteFrom('resource_tags').where('resource_id', '=', resourceId).execute()
+  await insertTags(tx, resourceId, tags)
+}
+
+async function insertTags(tx: Transaction, resourceId: ResourceId, tags: readonly Tag[]): Promise<void> {
+  if (tags.length > 0) await tx.insertInto('resource_tags').values(tags.map(({ key, value }) => ({ resource_id: resourceId, key, value }))).execute()
+}
+
+async function addTags<Resource extends Row<'resources'>>(db: Reader, rows: readonly Resource[]): Promise<(Resource & { tags: Tag[] })[]> {
+  if (rows.length === 0) return []
+  const tags = await db.selectFrom('resource_tags').selectAll().where('resource_id', 'in', rows.map((row) => row.id)).orderBy('key').execute()
+  const tagsOf = Map.groupBy(tags, (tag) => tag.resource_id)
+  return rows.map((row) => ({ ...row, tags: (tagsOf.get(row.id) ?? []).map(({ key, value }) => ({ key, value })) }))
 }
 
 function withVault(db: Reader) {
@@ -32,19 +51,19 @@ function withVault(db: Reader) {
 }
 
 export async function findResource(db: Reader, projectId: ProjectId, resourceId: ResourceId): Promise<ResourceRow | undefined> {
-  return withVault(db).where('resources.project_id', '=', projectId).where('resources.id', '=', resourceId).executeTakeFirst()
+  return (await findResources(db, projectId, [resourceId]))[0]
 }
 
 /** Of the given ids, those that are declared. */
 export async function findResources(db: Reader, projectId: ProjectId, ids: readonly ResourceId[]): Promise<ResourceRow[]> {
   if (ids.length === 0) return []
-  return withVault(db).where('resources.project_id', '=', projectId).where('resources.id', 'in', ids).execute()
+  return addTags(db, await withVault(db).where('resources.project_id', '=', projectId).where('resources.id', 'in', ids).execute())
 }
 
 export async function findResourceByPath(
   db: Reader, projectId: ProjectId, type: ResourceType, path: string,
-): Promise<ResourceRow | undefined> {
-  return withVault(db)
+): Promise<Row<'resources'> | undefined> {
+  return db.selectFrom('resources').selectAll()
     .where('resources.project_id', '=', projectId).where('resources.type', '=', type).where('resources.path', '=', path)
     .executeTakeFirst()
 }
@@ -65,7 +84,7 @@ export async function selectResourcePage(
     if (last === undefined) return { rows: [], count: Number(count) }
     rows = rows.where(({ eb, refTuple, tuple }) => eb(refTuple('resources.created_at', 'resources.id'), '<', tuple(last.created_at, last.id)))
   }
-  return { rows: await rows.execute(), count: Number(count) }
+  return { rows: await addTags(db, await rows.execute()), count: Number(count) }
 }
 
 function matching<Output>(
@@ -79,5 +98,7 @@ function matching<Output>(
 }
 
 export async function deleteResourceRow(tx: Transaction, projectId: ProjectId, resourceId: ResourceId): Promise<void> {
+  await tx.deleteFrom('resource_tags').where('resource_id', 'in', (eb) => eb.selectFrom('resources').select('resources.id')
+    .where('resources.project_id', '=', projectId).where('resources.id', '=', resourceId)).execute()
   await tx.deleteFrom('resources').where('project_id', '=', projectId).where('id', '=', resourceId).execute()
 }

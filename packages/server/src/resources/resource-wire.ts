@@ -13,6 +13,7 @@ export function resourceToWire(row: ResourceRow): DeclaredResource {
     size: sizeInGb(row.size_bytes),
     size_bytes: row.size_bytes,
     vault_id: row.vault_id,
+    tags: row.tags.map(({ key, value }) => ({ key, value })),
     created_at: formatTime(row.created_at),
     updated_at: formatTime(row.updated_at),
   }

@@ -5,12 +5,13 @@ import type { Deps } from '../deps.ts'
 import { Failure } from '../failures.ts'
 import type { ProjectId, VaultId } from '../ids.ts'
 import { parseUuid } from '../parse-id.ts'
-import { changeVault, findVault, readTag, readTags, tooManyTags, type VaultTag } from '../vaults/index.ts'
+import { readTag, readTags, tooManyTags, type Tag } from '../tag.ts'
+import { changeVault, findVault } from '../vaults/index.ts'
 import { deleteTags, listTags, putTags } from './tag-store.ts'
 
 type ChangeDeps = Pick<Deps, 'db' | 'clock'>
 
-export async function listVaultTags(db: Reader, projectId: ProjectId, id: string): Promise<VaultTag[]> {
+export async function listVaultTags(db: Reader, projectId: ProjectId, id: string): Promise<Tag[]> {
   const vaultId = parseUuid<VaultId>('vault_id', id)
   if (await findVault(db, projectId, vaultId) === undefined) throw new Failure('vault.not_found', { vaultId })
   return listTags(db, vaultId)
@@ -52,7 +53,7 @@ export async function changeTags(deps: ChangeDeps, projectId: ProjectId, id: str
   })
 }
 
-async function addTags(tx: Transaction, vaultId: VaultId, tags: readonly VaultTag[]): Promise<void> {
+async function addTags(tx: Transaction, vaultId: VaultId, tags: readonly Tag[]): Promise<void> {
   await putTags(tx, vaultId, tags)
   if ((await listTags(tx, vaultId)).length > VAULT_TAGS_MAX) throw tooManyTags()
 }

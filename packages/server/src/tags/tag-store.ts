@@ -1,15 +1,15 @@
 /** SQL of vaults' tags. */
 import type { Reader, Transaction } from '../db/database.ts'
 import type { ProjectId, VaultId } from '../ids.ts'
-import type { VaultTag } from '../vaults/index.ts'
+import type { Tag } from '../tag.ts'
 
 /** By key. */
-export async function listTags(db: Reader, vaultId: VaultId): Promise<VaultTag[]> {
+export async function listTags(db: Reader, vaultId: VaultId): Promise<Tag[]> {
   return db.selectFrom('vault_tags').select(['key', 'value']).where('vault_id', '=', vaultId).orderBy('key').execute()
 }
 
 /** Writes over tags with the same keys. */
-export async function putTags(tx: Transaction, vaultId: VaultId, tags: readonly VaultTag[]): Promise<void> {
+export async function putTags(tx: Transaction, vaultId: VaultId, tags: readonly Tag[]): Promise<void> {
   if (tags.length === 0) return
   await tx.insertInto('vault_tags').values(tags.map(({ key, value }) => ({ vault_id: vaultId, key, value })))
     .onConflict((conflict) => conflict.columns(['vault_id', 'key']).doUpdateSet((eb) => ({ value: eb.ref('excluded.value') })))

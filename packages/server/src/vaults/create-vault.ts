@@ -5,8 +5,9 @@ import type { Deps } from '../deps.ts'
 import { Failure } from '../failures.ts'
 import { newUuid, type ProjectId, type UserId, type VaultId } from '../ids.ts'
 import { bindBackupPolicy } from '../policies/index.ts'
+import { readTags } from '../tag.ts'
 import { associate } from './associate.ts'
-import { assertSize, chooseKind, readResources, readTags, vaultPasswordPurpose } from './vault.ts'
+import { assertSize, chooseKind, readResources, vaultPasswordPurpose } from './vault.ts'
 import { findVaultView, insertVault, type VaultView } from './vault-store.ts'
 
 type WantedVault = CreateVaultBody['vault']

@@ -4,7 +4,7 @@ import type { Deps } from '../deps.ts'
 import { Failure } from '../failures.ts'
 import type { ProjectId, VaultId } from '../ids.ts'
 import { parseUuid } from '../parse-id.ts'
-import { assertSize } from './vault.ts'
+import { assertSize, usedBytesOf } from './vault.ts'
 import { changeVault, findVault, findVaultView, type VaultView } from './vault-store.ts'
 
 const SHRUNK_VAULT_SIZE_GB_MIN = 1
@@ -28,7 +28,7 @@ export async function updateVault(
 
 function planChange(vault: Row<'vaults'>, wanted: UpdateVaultBody['vault']): RowChange<'vaults'> {
   const { billing = {} } = wanted
-  if (billing.size !== undefined) assertSize(billing.size, SHRUNK_VAULT_SIZE_GB_MIN, vault.used_bytes)
+  if (billing.size !== undefined) assertSize(billing.size, SHRUNK_VAULT_SIZE_GB_MIN, usedBytesOf(vault))
   if (wanted.locked === false && vault.locked === 1) {
     // Clients look for exactly these words.
     throw new Failure('vault.cannot_be_changed', { reason: 'vault not support to modify locked attribute from true to false.' })

@@ -3,7 +3,7 @@ import type { Expression, ExpressionBuilder, SelectQueryBuilder, SqlBool } from 
 import type { Reader, Transaction } from '../db/database.ts'
 import type { NewRow, Row, RowChange, Schema, VaultStatus } from '../db/schema.ts'
 import type { PolicyId, ProjectId, ResourceId, VaultId } from '../ids.ts'
-import type { VaultTag } from './vault.ts'
+import type { Tag } from '../tag.ts'
 
 /** What a resource's backups in its vault amount to. */
 export interface ResourceUsage {
@@ -17,7 +17,7 @@ export interface VaultView {
   /** In the order in which they were associated. */
   readonly resources: readonly (Row<'vault_resources'> & ResourceUsage)[]
   /** By key. */
-  readonly tags: readonly VaultTag[]
+  readonly tags: readonly Tag[]
 }
 
 export interface VaultFilter {
@@ -42,7 +42,7 @@ export interface VaultPage {
   readonly marker?: string | undefined
 }
 
-export async function insertVault(tx: Transaction, row: NewRow<'vaults'>, tags: readonly VaultTag[]): Promise<void> {
+export async function insertVault(tx: Transaction, row: NewRow<'vaults'>, tags: readonly Tag[]): Promise<void> {
   await tx.insertInto('vaults').values(row).execute()
   if (tags.length > 0) {
     await tx.insertInto('vault_tags').values(tags.map(({ key, value }) => ({ vault_id: row.id, key, value }))).execute()
@@ -133,18 +133,12 @@ async function addDetails(db: Reader, projectId: ProjectId, vaults: readonly Row
   }))
 }
 
-/** By vault and resource. Children add to the space, but are no backups of their own. */
+/** By vault and resource. Its cost does not grow with the backups: they are counted when they are written. */
 async function readUsage(db: Reader, projectId: ProjectId, vaultIds: readonly VaultId[]): Promise<Map<string, ResourceUsage>> {
-  const rows = await db.selectFrom('backups')
-    .select(({ fn, eb }) => [
-      'vault_id', 'resource_id',
-      fn.sum<number>(eb.case().when('parent_id', 'is', null).then(1).else(0).end()).as('count'),
-      fn.sum<number>('stored_bytes').as('bytes'),
-    ])
-    .where('project_id', '=', projectId).where('vault_id', 'in', vaultIds)
-    .groupBy(['vault_id', 'resource_id']).execute()
+  const rows = await db.selectFrom('vault_usage').select(['vault_id', 'resource_id', 'backup_count', 'stored_bytes'])
+    .where('project_id', '=', projectId).where('vault_id', 'in', vaultIds).execute()
   return new Map(rows.map((row) => [
-    `${row.vault_id} ${row.resource_id}`, { backupCount: Number(row.count), storedBytes: Number(row.bytes) },
+    `${row.vault_id} ${row.resource_id}`, { backupCount: row.backup_count, storedBytes: row.stored_bytes },
   ]))
 }
 

@@ -1,7 +1,7 @@
 import type { Static } from 'typebox'
 import type { BindRules, ResourceCreate, Vault } from '@opencbr/contract'
 import { formatTime } from '../clock.ts'
-import { sizeInMb, specCodeOf } from './vault.ts'
+import { sizeInMb, specCodeOf, usedBytesOf } from './vault.ts'
 import type { VaultView } from './vault-store.ts'
 
 type WireResource = Static<typeof Vault>['resources'][number]
@@ -18,7 +18,7 @@ export function vaultToWire({ vault, resources, tags }: VaultView): Vault {
     created_at: formatTime(vault.created_at),
     billing: {
       status: vault.status,
-      used: sizeInMb(vault.used_bytes),
+      used: sizeInMb(usedBytesOf(vault)),
       size: vault.size_gb,
       allocated: vault.protect_type === 'replication' ? 0 : resources.reduce((sum, resource) => sum + resource.size_gb, 0),
       protect_type: vault.protect_type,

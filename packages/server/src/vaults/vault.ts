@@ -1,6 +1,6 @@
 /** What vaults may be and hold, without a database. */
-import { TAG_VALUE, VAULT_RESOURCES_MAX, VAULT_SIZE_GB_MAX, VAULT_TAGS_MAX, type ObjectType, type VaultResourceType } from '@opencbr/contract'
-import type { VaultStatus } from '../db/schema.ts'
+import { VAULT_RESOURCES_MAX, VAULT_SIZE_GB_MAX, type ObjectType, type VaultResourceType } from '@opencbr/contract'
+import type { Row, VaultStatus } from '../db/schema.ts'
 import { Failure } from '../failures.ts'
 import type { ResourceId, VaultId } from '../ids.ts'
 import { parseUuid } from '../parse-id.ts'
@@ -48,8 +48,13 @@ export function specCodeOf(objectType: string): string {
   return kinds[objectType as ObjectType]?.specCode ?? ''
 }
 
+/** The kinds of resources that a vault takes. */
+export function resourceTypesOf(objectType: string): readonly VaultResourceType[] {
+  return kinds[objectType as ObjectType]?.takes ?? []
+}
+
 export function takesType(objectType: string, type: VaultResourceType): boolean {
-  return kinds[objectType as ObjectType]?.takes.includes(type) ?? false
+  return resourceTypesOf(objectType).includes(type)
 }
 
 /** `min` differs: a vault starts with at least 10 GB, and may shrink to 1. */
@@ -62,53 +67,14 @@ export function assertSize(sizeGb: number, min: number, usedBytes = 0): void {
   }
 }
 
+/** What the vault's repository holds, and what accepted shares add to it. */
+export function usedBytesOf(vault: Pick<Row<'vaults'>, 'used_bytes' | 'shared_bytes'>): number {
+  return vault.used_bytes + vault.shared_bytes
+}
+
 /** Used space is in whole MB, and what holds anything is not empty. */
 export function sizeInMb(bytes: number): number {
   return Math.ceil(bytes / BYTES_PER_MB)
-}
-
-export interface VaultTag {
-  readonly key: string
-  readonly value: string
-}
-
-const TAG_KEY_MAX = 36
-const TAG_VALUE_MAX = 43
-const KEY_OR_VALUE = new RegExp(TAG_VALUE)
-
-/**
- * Tags that a vault is to get, with different keys.
- * @param field the list's place in the body: `vault.tags`
- */
-export function readTags(field: string, tags: readonly NamedTag[]): VaultTag[] {
-  if (tags.length > VAULT_TAGS_MAX) throw tooManyTags()
-  const seen = new Set<string>()
-  return tags.map((each, place) => {
-    const tag = readTag(`${field}.${place}`, each)
-    if (seen.has(tag.key)) throw new Failure('parameter.invalid', { field: `${field}.${place}.key`, reason: `${tag.key} is named twice` })
-    seen.add(tag.key)
-    return tag
-  })
-}
-
-interface NamedTag {
-  readonly key: string
-  readonly value?: string
-}
-
-/** Drops the blanks around key and value, as lengths count without them. */
-export function readTag(field: string, tag: NamedTag): VaultTag {
-  const [key, value] = [tag.key.trim(), (tag.value ?? '').trim()]
-  const refuse = (member: string, reason: string): Failure => new Failure('parameter.invalid', { field: `${field}.${member}`, reason })
-  if (!KEY_OR_VALUE.test(key)) throw refuse('key', 'it holds a character that keys may not hold')
-  if (!KEY_OR_VALUE.test(value)) throw refuse('value', 'it holds a character that values may not hold')
-  if (key === '' || [...key].length > TAG_KEY_MAX) throw refuse('key', `it must have 1 to ${TAG_KEY_MAX} characters`)
-  if ([...value].length > TAG_VALUE_MAX) throw refuse('value', `it must have at most ${TAG_VALUE_MAX} characters`)
-  return { key, value }
-}
-
-export function tooManyTags(): Failure {
-  return new Failure('vault.too_many_tags', { max: VAULT_TAGS_MAX })
 }
 
 /** A resource as a client names it for a vault. */

@@ -1,6 +1,7 @@
 import type { Migration } from 'kysely/migration'
 import * as catalogue from './001-catalogue.ts'
 import * as policies from './002-policies.ts'
+import * as vaults from './003-vaults.ts'
 import * as identity from './004-identity.ts'
 import * as agents from './006-agents.ts'
 import * as verify from './007-verify.ts'
@@ -10,6 +11,7 @@ import * as servers from './008-servers.ts'
 export const migrations: Record<string, Migration> = {
   '001-catalogue': catalogue,
   '002-policies': policies,
+  '003-vaults': vaults,
   '004-identity': identity,
   '006-agents': agents,
   '007-verify': verify,

@@ -1,6 +1,6 @@
-import { DeclareResourceBody, ListResourcesAnswer, ListResourcesQuery, ResourceAnswer, ResourceParams } from '@opencbr/contract'
+import { DeclareResourceBody, ListResourcesAnswer, ListResourcesQuery, ResourceAnswer, ResourceParams, TagResourceBody } from '@opencbr/contract'
 import type { Deps } from '../../deps.ts'
-import { declareResource, deleteResource, listResources, resourceToWire, showResource } from '../../resources/index.ts'
+import { declareResource, deleteResource, listResources, resourceToWire, showResource, tagResource } from '../../resources/index.ts'
 import { noContent, ok, projectOf, route, type Route } from '../route.ts'
 
 export function resourceRoutes(deps: Pick<Deps, 'db' | 'clock' | 'config'>): Route[] {
@@ -38,6 +38,17 @@ export function resourceRoutes(deps: Pick<Deps, 'db' | 'clock' | 'config'>): Rou
       schemas: { params: ResourceParams, response: { 200: ResourceAnswer } },
       async handle(call) {
         return ok({ resource: resourceToWire(await showResource(deps.db, projectOf(call).id, call.params.resource_id)) })
+      },
+    }),
+    route({
+      operationId: 'tagResource',
+      method: 'PUT',
+      path: '/x/v1/:project_id/resources/:resource_id/tags',
+      access: { kind: 'project', action: 'cbr:resources:update' },
+      summary: 'Give a declared resource other tags',
+      schemas: { params: ResourceParams, body: TagResourceBody, response: { 200: ResourceAnswer } },
+      async handle(call) {
+        return ok({ resource: resourceToWire(await tagResource(deps, projectOf(call).id, call.params.resource_id, call.body)) })
       },
     }),
     route({
