@@ -47,6 +47,8 @@ export type { RestoreWarning, RestoreWarningCode } from './restore/restore-warni
 export { archiveImage } from './archive/archive-image.ts'
 export { archiveTree } from './archive/archive-tree.ts'
 export type { ArchiveTreeOptions } from './archive/archive-tree.ts'
+export { archiveTrees } from './archive/archive-trees.ts'
+export type { ArchivedDirectory, ArchiveTreesOptions } from './archive/archive-trees.ts'
 export { INCOMPLETE_TAG } from './archive/archive-result.ts'
 export type { ArchiveOptions, ArchiveProgress, ArchiveResult, Comparison } from './archive/archive-result.ts'
 export { archiveWarnings } from './archive/archive-warnings.ts'

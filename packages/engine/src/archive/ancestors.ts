@@ -55,7 +55,8 @@ export async function saveAncestors(
   return treeId
 }
 
-function describeAncestor(run: ArchiveRun, path: string, name: string): TreeNode {
+/** The node of a directory that leads to what is archived. */
+export function describeAncestor(run: ArchiveRun, path: string, name: string): TreeNode {
   try {
     // A symbolic link on the way counts as the directory behind it: in a restore it must be one.
     const stat = fs.statSync(path, { bigint: true })

@@ -22,6 +22,8 @@ export interface ArchiveProgress {
 export interface ArchiveOptions {
   /** The absolute path of what should be archived; it names it in the snapshot too. */
   readonly path: string
+  /** All paths, when there are several; the snapshot names them. */
+  readonly paths?: readonly string[] | undefined
   /** Names the machine in the snapshot. With the path it must stay the same from backup to backup. */
   readonly hostname: string
   readonly tags: readonly string[]

@@ -47,19 +47,26 @@ export function archiveTree(repository: Repository, lock: RepositoryLock, option
   if (!isAbsolute(options.path)) throw new Failure('source.wrong_kind', { path: options.path, reason: 'the path is not absolute' })
   const path = resolve(options.path)
   return runArchive(repository, lock, { ...options, path }, async (run) => {
-    using root = openRoot(path)
     run.bytesTotal = run.parent?.snapshot.summary?.total_bytes_processed
     const names = namesOnPath(path)
     const previous = await findPreviousPath(run, names)
-    using walk = new TreeWalk(run, {
-      device: options.oneFileSystem === true ? root.stat.dev : undefined,
-      exclusion: await Exclusion.parse(options.excludes ?? []),
-      excludesCaches: options.excludeCaches === true,
-    })
-    const node = await walk.archiveRoot(root, Buffer.from(path), previous.node)
+    const node = await archiveDirectory(run, { ...options, path }, previous.node)
     const treeId = names.length === 0 ? subtreeOf(node) : await saveAncestors(run, names, node, previous)
     return run.commit(treeId, options.excludes)
   })
+}
+
+/** Archives one directory inside a run; throws when the directory itself cannot be opened. */
+export async function archiveDirectory(
+  run: ArchiveRun, options: Pick<ArchiveTreeOptions, 'path' | 'excludes' | 'excludeCaches' | 'oneFileSystem'>, previous: TreeNode | undefined,
+): Promise<TreeNode> {
+  using root = openRoot(options.path)
+  using walk = new TreeWalk(run, {
+    device: options.oneFileSystem === true ? root.stat.dev : undefined,
+    exclusion: await Exclusion.parse(options.excludes ?? []),
+    excludesCaches: options.excludeCaches === true,
+  })
+  return await walk.archiveRoot(root, Buffer.from(options.path), previous)
 }
 
 function openRoot(path: string): OpenSource {

@@ -128,7 +128,7 @@ export class ArchiveRun {
         time: options.time.toISOString(),
         parent: this.parent?.id,
         tree: treeId,
-        paths: [options.path],
+        paths: options.paths ?? [options.path],
         hostname: options.hostname,
         username: this.owners.userName(uid),
         uid,
