@@ -89,9 +89,10 @@ async function forget(storage: Storage, ids: readonly SnapshotId[]): Promise<voi
 }
 
 async function prune(storage: Storage): Promise<void> {
-  await using ours = await use(storage, true)
-  const plan = await planPrune(ours.repository, { maxUnusedPercent: 0 })
-  await runPrune(ours.repository, ours.lock, plan, { batchBytes: 50_000 })
+  await using repository = await openRepository(storage, { password: PASSWORD })
+  const takeLock = (exclusive: boolean) => repository.lock({ exclusive, settleMs: 0, ownerIsDead: () => true })
+  const plan = await planPrune(repository, { maxUnusedPercent: 0 })
+  await runPrune(repository, takeLock, plan, { batchBytes: 50_000, roundBytes: 100_000 })
 }
 
 async function assertStructure(storage: Storage): Promise<void> {

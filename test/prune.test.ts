@@ -30,9 +30,12 @@ async function makeRepository(path: string): Promise<void> {
 
 async function prune(storage: Storage): Promise<Pruned> {
   await using repository = await openRepository(storage, { password: PASSWORD })
-  await using lock = await repository.lock({ exclusive: true, settleMs: 0, ownerIsDead: () => true })
-  const plan = await planPrune(repository)
-  return { plan, result: await runPrune(repository, lock, plan) }
+  const takeLock = (exclusive: boolean) => repository.lock({ exclusive, settleMs: 0, ownerIsDead: () => true })
+  const plan = await (async () => {
+    await using _lock = await takeLock(false)
+    return await planPrune(repository)
+  })()
+  return { plan, result: await runPrune(repository, takeLock, plan) }
 }
 
 function packBytes(repository: string): number {

@@ -51,9 +51,12 @@ for (;;) {
     const result = await archiveTree(repository, lock, { path: source, hostname: 'mortal', tags: [`version-${version}`], time: new Date(version) })
     say(`saved ${result.snapshotId} ${version}`)
   }
-  await using lock = await repository.lock({ exclusive: true, settleMs: 0, ownerIsDead: () => true })
-  const victims = (await repository.listSnapshots()).filter(() => random.chance(40)).map(({ id }) => id)
-  for (const id of victims) say(`forgetting ${id}`)
-  await repository.forgetSnapshots(victims, lock)
-  await runPrune(repository, lock, await planPrune(repository, { maxUnusedPercent: 0 }))
+  const takeLock = (exclusive: boolean) => repository.lock({ exclusive, settleMs: 0, ownerIsDead: () => true })
+  {
+    await using lock = await takeLock(true)
+    const victims = (await repository.listSnapshots()).filter(() => random.chance(40)).map(({ id }) => id)
+    for (const id of victims) say(`forgetting ${id}`)
+    await repository.forgetSnapshots(victims, lock)
+  }
+  await runPrune(repository, takeLock, await planPrune(repository, { maxUnusedPercent: 0 }))
 }

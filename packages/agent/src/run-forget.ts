@@ -1,15 +1,15 @@
 /** Takes backups out of their vault, and gives back their space. May run again: what is gone is gone. */
-import { planPrune, runPrune, type PruneProgress, type Repository, type RepositoryLock } from '@opencbr/engine'
+import { planPrune, runPrune, type PruneProgress, type Repository, type TakeLock } from '@opencbr/engine'
 import { removeLeftovers } from '@opencbr/storage'
 import type { ForgetAssignment, ForgetOutcome, TaskFailure, TaskWarning } from './protocol.ts'
 import { backupTag } from './tags.ts'
-import { hasRepository, vaultDirectory, withVault, type WorkContext } from './vault-repository.ts'
+import { hasRepository, underLock, vaultDirectory, withVaultRepository, type WorkContext } from './vault-repository.ts'
 
 /** How far the job is once a stage of pruning begins, and once it is through, in percent. */
 const SPANS: Record<PruneProgress['stage'], readonly [begin: number, end: number]> = {
   marking: [5, 50],
-  removing: [50, 60],
-  repacking: [60, 100],
+  repacking: [50, 90],
+  removing: [90, 100],
 }
 
 /** No write takes so long, so what is older and has no final name was left by a process that was killed. */
@@ -19,22 +19,23 @@ const NOTHING_THERE: ForgetOutcome = { kind: 'forget', freedBytes: 0, pendingByt
 
 /**
  * Forgets every snapshot of the backups, also those of attempts that did not get to the end, then
- * prunes the data that only they needed. Once a backup is forgotten it is gone: that its space
- * cannot be given back at the moment is reported, and does not fail the job.
+ * prunes the data that only they needed; backups go on during most of that. Once a backup is forgotten
+ * it is gone: that its space cannot be given back at the moment is reported, and does not fail the job.
  */
 export async function runForget(
   job: ForgetAssignment, context: WorkContext, onProgress: (percent: number) => void,
 ): Promise<ForgetOutcome> {
   // Nothing was ever backed up here, so there is nothing to take out.
   if (!job.vault.repositoryExpected && !await hasRepository(job.vault)) return NOTHING_THERE
-  return withVault(job.vault, context, { exclusive: true, create: false }, async (repository, lock, signal) => {
-    const tags = new Set(job.backupIds.map(backupTag))
-    const snapshots = await repository.listSnapshots({ onDamaged: () => undefined, signal })
-    const forgotten = snapshots.filter((each) => each.snapshot.tags?.some((tag) => tags.has(tag)) === true)
-    await repository.forgetSnapshots(forgotten.map((each) => each.id), lock, signal)
+  return withVaultRepository(job.vault, context, { create: false }, async (repository, takeLock) => {
+    await underLock(takeLock, true, context, async (lock, signal) => {
+      const tags = new Set(job.backupIds.map(backupTag))
+      const snapshots = await repository.listSnapshots({ onDamaged: () => undefined, signal })
+      const forgotten = snapshots.filter((each) => each.snapshot.tags?.some((tag) => tags.has(tag)) === true)
+      await repository.forgetSnapshots(forgotten.map((each) => each.id), lock, signal)
+    })
     try {
-      const space = await prune(repository, lock, signal, onProgress)
-      await lock.assertHeld()
+      const space = await prune(repository, takeLock, context, onProgress)
       await removeLeftovers(vaultDirectory(job.vault), Date.now() - LEFTOVER_AGE_MS)
       return { kind: 'forget', ...space, warnings: [], warningCount: 0 }
     } catch (error) {
@@ -46,14 +47,14 @@ export async function runForget(
 }
 
 async function prune(
-  repository: Repository, lock: RepositoryLock, signal: AbortSignal, onProgress: (percent: number) => void,
+  repository: Repository, takeLock: TakeLock, context: WorkContext, onProgress: (percent: number) => void,
 ): Promise<{ freedBytes: number, pendingBytes: number }> {
   const report = ({ stage, done, total }: PruneProgress): void => {
     const [begin, end] = SPANS[stage]
     if (total > 0) onProgress(begin + (end - begin) * (done / total))
   }
-  const plan = await planPrune(repository, { signal, onProgress: report })
-  const { freedBytes } = await runPrune(repository, lock, plan, { signal, onProgress: report })
+  const plan = await underLock(takeLock, false, context, (_lock, signal) => planPrune(repository, { signal, onProgress: report }))
+  const { freedBytes } = await runPrune(repository, takeLock, plan, { signal: context.signal, onProgress: report })
   return { freedBytes, pendingBytes: plan.remainingUnusedBytes }
 }
 

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Failure, initRepository, kdfForRandomPassword, openRepository, type Repository, type RepositoryLock } from '@opencbr/engine'
+import { Failure, initRepository, kdfForRandomPassword, openRepository, type Repository, type RepositoryLock, type TakeLock } from '@opencbr/engine'
 import { localStorage } from '@opencbr/storage'
 import { isDeadPredecessor, lockHostname } from './lock-owner.ts'
 import type { AgentSettings, TaskFailure, VaultAccess } from './protocol.ts'
@@ -34,23 +34,38 @@ export async function hasRepository(vault: VaultAccess): Promise<boolean> {
 }
 
 /**
- * Opens the vault's repository and works on it under a restic lock, so that other restic programs
- * and other services keep away from what they must not do meanwhile. The work gets a signal that
- * also aborts when the lock is lost. With `create`, the first backup of a vault makes the repository.
+ * Opens the vault's repository. The work takes restic's locks, so that other restic programs and other
+ * services keep away from what they must not do meanwhile; whoever is in the way is waited for, for a
+ * while. With `create`, the first backup of a vault makes the repository.
  */
-export async function withVault<Result>(
-  vault: VaultAccess, context: WorkContext, options: { exclusive: boolean, create: boolean },
-  work: (repository: Repository, lock: RepositoryLock, signal: AbortSignal) => Promise<Result>,
+export async function withVaultRepository<Result>(
+  vault: VaultAccess, context: WorkContext, options: { create: boolean }, work: (repository: Repository, takeLock: TakeLock) => Promise<Result>,
 ): Promise<Result> {
   if (options.create && !vault.repositoryExpected) await createRepository(vault)
   await using repository = await openRepository(localStorage(vaultDirectory(vault)), { password: vault.password })
-  await using lock = await lockWithPatience(repository, context, options.exclusive)
+  return await work(repository, (exclusive) => lockWithPatience(repository, context, exclusive))
+}
+
+/** Works under one lock. The work gets a signal that also aborts when the lock is lost. */
+export async function underLock<Result>(
+  takeLock: TakeLock, exclusive: boolean, context: WorkContext, work: (lock: RepositoryLock, signal: AbortSignal) => Promise<Result>,
+): Promise<Result> {
+  await using lock = await takeLock(exclusive)
   try {
-    return await work(repository, lock, AbortSignal.any([context.signal, lock.lost]))
+    return await work(lock, AbortSignal.any([context.signal, lock.lost]))
   } catch (error) {
     if (lock.lost.aborted && !context.signal.aborted) throw lock.lost.reason
     throw error
   }
+}
+
+/** Opens the vault's repository and works on it under one lock. */
+export async function withVault<Result>(
+  vault: VaultAccess, context: WorkContext, { exclusive, create }: { exclusive: boolean, create: boolean },
+  work: (repository: Repository, lock: RepositoryLock, signal: AbortSignal) => Promise<Result>,
+): Promise<Result> {
+  return withVaultRepository(vault, context, { create }, (repository, takeLock) =>
+    underLock(takeLock, exclusive, context, (lock, signal) => work(repository, lock, signal)))
 }
 
 /** Bytes of all packs that lie in the vault's place, needed or not. */

@@ -149,12 +149,17 @@ export async function withRepository<Result>(
   return await work({ repository, storage, password })
 }
 
+/** Takes a lock; waits for others as long as `--retry-lock` says. */
+export function takeLock(repository: Repository, flags: AccessFlags, exclusive: boolean, signal: AbortSignal): Promise<RepositoryLock> {
+  return lockWithPatience(repository, exclusive, (flags.retryLock ?? 0) * 1000, signal)
+}
+
 /** Holds a lock for the time of the work; waits for others as long as `--retry-lock` says. */
 export async function withLock<Result>(
   repository: Repository, flags: AccessFlags, exclusive: boolean, signal: AbortSignal,
   work: (lock: RepositoryLock, signal: AbortSignal) => Promise<Result>,
 ): Promise<Result> {
-  await using lock = await lockWithPatience(repository, exclusive, (flags.retryLock ?? 0) * 1000, signal)
+  await using lock = await takeLock(repository, flags, exclusive, signal)
   try {
     return await work(lock, AbortSignal.any([signal, lock.lost]))
   } catch (error) {

@@ -5,7 +5,7 @@ import {
 import type { Call } from '../command.ts'
 import { printJson, printLine, printNote, printTable, safeText } from '../output.ts'
 import {
-  findSnapshot, findSnapshots, interruptible, shortId, withLock, withRepository, type AccessFlags, type SnapshotFlags,
+  findSnapshot, findSnapshots, interruptible, shortId, takeLock, withLock, withRepository, type AccessFlags, type SnapshotFlags,
 } from './repository-access.ts'
 import { RepositoryCommandFailure } from './repository-endings.ts'
 import { openProgress, showBytes, showShare } from './repository-progress.ts'
@@ -42,18 +42,11 @@ export function runForget({ args: [location = '', ...names], options }: Call<For
     const fields = readGroupFields(options.groupBy)
     if (names.length > 0 && !isEmptyPolicy(policy)) throw new RepositoryCommandFailure('usage', 'Name snapshots or give rules, not both.')
     if (names.length === 0 && isEmptyPolicy(policy)) throw new RepositoryCommandFailure('usage', 'Nothing says what to forget: name snapshots, or give rules with --keep-….')
-    await withRepository(location, options, wholeSignal, ({ repository }) => withLock(repository, options, true, wholeSignal, async (lock, signal) => {
+    await withRepository(location, options, wholeSignal, async ({ repository }) => {
       const isDry = options.dryRun === true
-      const judged = names.length > 0 ? [] : await judge(repository, policy, fields, options, signal)
-      const leaving = names.length > 0 ? await findNamed(repository, names, options, signal) : judged.flatMap(({ verdicts }) => itemsOf(verdicts, false))
-      // What will happen is shown before it happens.
-      if (options.json !== true) show(judged, leaving, isDry)
-      const emptied = judged.find(({ verdicts }) => itemsOf(verdicts, true).length === 0)
-      if (emptied !== undefined && options.unsafeAllowRemoveAll !== true) {
-        throw new RepositoryCommandFailure('failure', `The rules keep nothing of ${nameGroup(emptied.group)}, so nothing was done. If that is meant, add --unsafe-allow-remove-all.`)
-      }
-      if (!isDry) await repository.forgetSnapshots(leaving.map(({ id }) => id), lock, signal)
-      const pruned = options.prune === true ? await pruneWith(repository, lock, leaving, isDry, {}, signal) : undefined
+      const { judged, leaving } = await withLock(repository, options, true, wholeSignal, (lock, signal) => forget(repository, lock, names, policy, fields, options, signal))
+      if (options.json !== true) printLine(`${leaving.length} snapshots ${isDry ? 'would be' : 'were'} removed.`)
+      const pruned = options.prune === true ? await pruneWith(repository, options, leaving, isDry, {}, wholeSignal) : undefined
       if (options.json === true) {
         printJson({
           dry_run: isDry,
@@ -61,12 +54,27 @@ export function runForget({ args: [location = '', ...names], options }: Call<For
           removed: leaving.map(({ id }) => id),
           ...(pruned === undefined ? {} : { prune: pruned.answer }),
         })
-      } else {
-        printLine(`${leaving.length} snapshots ${isDry ? 'would be' : 'were'} removed.`)
-        pruned?.show()
-      }
-    }))
+      } else pruned?.show()
+    })
   })
+}
+
+/** Decides what goes, shows it, and unless it is a dry run lets it go. */
+async function forget(
+  repository: Repository, lock: RepositoryLock, names: readonly string[], policy: RetentionPolicy, fields: ReadonlySet<GroupField>,
+  options: ForgetFlags, signal: AbortSignal,
+): Promise<{ judged: readonly JudgedGroup[], leaving: readonly StoredSnapshot[] }> {
+  const isDry = options.dryRun === true
+  const judged = names.length > 0 ? [] : await judge(repository, policy, fields, options, signal)
+  const leaving = names.length > 0 ? await findNamed(repository, names, options, signal) : judged.flatMap(({ verdicts }) => itemsOf(verdicts, false))
+  // What will happen is shown before it happens.
+  if (options.json !== true) show(judged, leaving, isDry)
+  const emptied = judged.find(({ verdicts }) => itemsOf(verdicts, true).length === 0)
+  if (emptied !== undefined && options.unsafeAllowRemoveAll !== true) {
+    throw new RepositoryCommandFailure('failure', `The rules keep nothing of ${nameGroup(emptied.group)}, so nothing was done. If that is meant, add --unsafe-allow-remove-all.`)
+  }
+  if (!isDry) await repository.forgetSnapshots(leaving.map(({ id }) => id), lock, signal)
+  return { judged, leaving }
 }
 
 function readPolicy(flags: ForgetFlags): RetentionPolicy {
@@ -178,10 +186,10 @@ interface PruneFlags extends AccessFlags {
 export function runPruneCommand({ args: [location = ''], options, print }: Call<PruneFlags>): Promise<void> {
   return interruptible(async (wholeSignal) => {
     if ((options.maxUnused ?? 0) > 100) throw new RepositoryCommandFailure('usage', '--max-unused is at most 100.')
-    await withRepository(location, options, wholeSignal, ({ repository }) => withLock(repository, options, true, wholeSignal, async (lock, signal) => {
-      const { answer, show: showResult } = await pruneWith(repository, lock, [], options.dryRun === true, { maxUnusedPercent: options.maxUnused }, signal)
+    await withRepository(location, options, wholeSignal, async ({ repository }) => {
+      const { answer, show: showResult } = await pruneWith(repository, options, [], options.dryRun === true, { maxUnusedPercent: options.maxUnused }, wholeSignal)
       print(answer, showResult)
-    }))
+    })
   })
 }
 
@@ -190,13 +198,13 @@ export function runPruneCommand({ args: [location = ''], options, print }: Call<
  * still count in it, so that it promises less than the run will do.
  */
 async function pruneWith(
-  repository: Repository, lock: RepositoryLock, forgotten: readonly StoredSnapshot[], isDry: boolean,
-  options: { maxUnusedPercent?: number | undefined }, signal: AbortSignal,
+  repository: Repository, flags: AccessFlags, forgotten: readonly StoredSnapshot[], isDry: boolean,
+  options: { maxUnusedPercent?: number | undefined }, wholeSignal: AbortSignal,
 ): Promise<{ answer: object, show: () => void }> {
   using progress = openProgress()
   const onProgress = ({ stage, done, total }: PruneProgress): void => progress.show(() =>
     `${stage}${showShare(done, total)}${stage === 'repacking' ? ` of ${showBytes(total)}` : ''}`)
-  const plan = await planPrune(repository, { ...options, signal, onProgress })
+  const plan = await withLock(repository, flags, false, wholeSignal, (_lock, signal) => planPrune(repository, { ...options, signal, onProgress }))
   const planned = describePlan(plan)
   if (isDry) {
     return {
@@ -208,9 +216,9 @@ async function pruneWith(
       },
     }
   }
-  const result = await runPrune(repository, lock, plan, { signal, onProgress })
+  const result = await runPrune(repository, (exclusive) => takeLock(repository, flags, exclusive, wholeSignal), plan, { signal: wholeSignal, onProgress })
   return {
-    answer: { dry_run: false, ...planned, freed_bytes: result.freedBytes, removed_packs: result.removedPackCount, written_packs: result.writtenPackCount },
+    answer: { dry_run: false, ...planned, freed_bytes: result.freedBytes, removed_packs: result.removedPackCount, spared_packs: result.sparedPackCount, written_packs: result.writtenPackCount },
     show() {
       showPlan(plan)
       printLine(`${showBytes(Math.max(0, result.freedBytes))} were freed.`)

@@ -1,6 +1,6 @@
 /**
- * Looks what a repository holds that no snapshot needs. Nothing is changed, and no lock is needed:
- * `runPrune` refuses a plan when the repository is not as the plan has seen it.
+ * Looks what a repository holds that no snapshot needs. Nothing is changed, and no lock is needed, for
+ * `runPrune` looks again; but with a shared lock nobody removes files under the planner's hands.
  *
  * The order of looking matters where others write meanwhile. Packs are listed first, so that every
  * pack that appears during the planning is none that the plan could remove. Snapshots are listed
@@ -21,8 +21,9 @@ import { forEachOf } from './for-each-of.ts'
 import { judgePacks } from './judge-packs.ts'
 import type { PackUse } from './judge-packs.ts'
 import { markUsed } from './mark-used.ts'
+import { PruneLook } from './prune-look.ts'
 import type { PlannedIndexFile, PruneProgress, PrunePlan, RepackedPack } from './prune-plan.ts'
-import type { UsedBlobs } from './used-blobs.ts'
+import { UsedBlobs } from './used-blobs.ts'
 
 export interface PlanPruneOptions {
   /**
@@ -69,7 +70,8 @@ export async function planPrune(repository: Repository, options: PlanPruneOption
   let treesTotal = 0
   for (const { blobs } of index.packs()) for (const { type } of blobs) if (type === 'tree') treesTotal += 1
   let treesDone = 0
-  const used = await markUsed(repository, index, new Set(snapshots.map(({ snapshot }) => snapshot.tree)), {
+  const used = new UsedBlobs(index)
+  await markUsed(repository, index, used, new Set(snapshots.map(({ snapshot }) => snapshot.tree)), {
     signal,
     onTree() {
       treesDone += 1
@@ -103,6 +105,7 @@ export async function planPrune(repository: Repository, options: PlanPruneOption
     freedBytes:
       sum([...unindexedPacks, ...removedPacks, ...repackedPacks].map(({ size }) => size)) -
       keptBytes - PACK_END_BYTES * Math.ceil(keptBytes / PACK_BYTES),
+    look: new PruneLook(index, used, files.map(({ id }) => id), snapshots.map(({ id }) => id)),
   }
 }
 

@@ -1,5 +1,6 @@
 import type { StoredPack } from '../repository/repository.ts'
 import type { IndexFileId, PackId, SnapshotId } from '../repository/types.ts'
+import type { PruneLook } from './prune-look.ts'
 
 export interface RepackedPack extends StoredPack {
   /** Where the blobs lie in the pack that are still needed, in bytes from its start, in order. */
@@ -39,12 +40,14 @@ export interface PrunePlan {
   readonly remainingUnusedBytes: number
   /** Bytes of packs that the storage will hold less; exact but for the ends of the new packs. */
   readonly freedBytes: number
+  /** What the planner knows; not written down. A run without it has to look at new snapshots whole. */
+  readonly look?: PruneLook | undefined
 }
 
 export interface PruneProgress {
   /**
-   * Planning goes through `marking`, in trees; running through `removing`, in packs, and then
-   * `repacking`, in bytes that are copied.
+   * Planning goes through `marking`, in trees; running through `repacking`, in bytes that are copied,
+   * and `removing`, in packs.
    */
   readonly stage: 'marking' | 'removing' | 'repacking'
   readonly done: number
@@ -54,6 +57,8 @@ export interface PruneProgress {
 
 export interface PruneResult {
   readonly removedPackCount: number
+  /** Packs that would have gone, but that a snapshot needs which was made since the plan. */
+  readonly sparedPackCount: number
   readonly writtenPackCount: number
   /** Bytes of packs that the storage holds less than before. */
   readonly freedBytes: number

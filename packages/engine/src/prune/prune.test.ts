@@ -10,6 +10,7 @@ import type { FailureCode } from '../failure.ts'
 import { decodeTree, encodeTree, treeNode } from '../format/tree.ts'
 import { initRepository } from '../repository/init-repository.ts'
 import { openRepository } from '../repository/open-repository.ts'
+import type { RepositoryLock } from '../repository/lock.ts'
 import type { Repository } from '../repository/repository.ts'
 import type { StoredBlob } from '../repository/stored-files.ts'
 import type { BlobId, BlobType, PackId, SnapshotId } from '../repository/types.ts'
@@ -17,7 +18,7 @@ import { planPrune } from './plan-prune.ts'
 import type { PlanPruneOptions } from './plan-prune.ts'
 import type { PrunePlan, PruneProgress, PruneResult } from './prune-plan.ts'
 import { runPrune } from './run-prune.ts'
-import type { RunPruneOptions } from './run-prune.ts'
+import type { RunPruneOptions, TakeLock } from './run-prune.ts'
 
 const password = 'test'
 const failure = (code: FailureCode) => (error: unknown) => error instanceof Failure && error.code === code
@@ -94,13 +95,15 @@ async function readAll(storage: Storage): Promise<Record<string, Record<string, 
   return snapshots
 }
 
+/** Takes locks at once; whoever left one behind is dead. */
+const lockOf = (repository: Repository): TakeLock => (exclusive) => repository.lock({ exclusive, settleMs: 0, ownerIsDead: () => true })
+
 type PruneOptions = PlanPruneOptions & RunPruneOptions
 
 async function prune(storage: Storage, options: PruneOptions = {}): Promise<{ plan: PrunePlan; result: PruneResult }> {
   await using repository = await open(storage)
-  await using lock = await repository.lock({ exclusive: true, settleMs: 0, ownerIsDead: () => true })
   const plan = await planPrune(repository, options)
-  return { plan, result: await runPrune(repository, lock, plan, options) }
+  return { plan, result: await runPrune(repository, lockOf(repository), plan, options) }
 }
 
 /** Fails unless there is nothing left for pruning to do. */
@@ -147,7 +150,7 @@ test('nothing is done to a repository of which all is needed', async () => {
   const { plan, result } = await prune(storage)
   assert.equal(plan.freedBytes, 0)
   assert.equal(plan.remainingUnusedBytes, 0)
-  assert.deepEqual(result, { removedPackCount: 0, writtenPackCount: 0, freedBytes: 0 })
+  assert.deepEqual(result, { removedPackCount: 0, sparedPackCount: 0, writtenPackCount: 0, freedBytes: 0 })
   assert.deepEqual((await Array.fromAsync(storage.list(''))).map(({ key }) => key).toSorted(), before)
 })
 
@@ -187,19 +190,18 @@ test('afterwards the same repository takes what is gone as new', async () => {
   const id = await saveSnapshot(storage, { content })
   await using repository = await open(storage)
   await repository.loadIndex()
-  await using lock = await repository.lock({ exclusive: true, settleMs: 0 })
   assert.equal((await repository.saveBlob('data', content)).known, true)
-  await repository.forgetSnapshots([id], lock)
-  await runPrune(repository, lock, await planPrune(repository))
+  await forget(storage, id)
+  await runPrune(repository, lockOf(repository), await planPrune(repository))
   assert.equal((await repository.saveBlob('data', content)).known, false)
 })
 
 test('a plan is data that survives being written down', async () => {
   const { storage, kept, files } = await newScene()
   await using repository = await open(storage)
-  await using lock = await repository.lock({ exclusive: true, settleMs: 0 })
   const plan = JSON.parse(JSON.stringify(await planPrune(repository))) as PrunePlan
-  await runPrune(repository, lock, plan)
+  assert.equal(plan.look, undefined)
+  await runPrune(repository, lockOf(repository), plan)
   assert.deepEqual(await readAll(storage), { [kept]: hashes(files) })
   await assertPruned(storage)
 })
@@ -361,49 +363,178 @@ test('an index that names a pack piecemeal is refused', async () => {
   await assert.rejects(planPrune(repository), (error) => failure('repository.damaged')(error) && /piecemeal/.test(String((error as Failure).facts.reason)))
 })
 
-test('a plan is refused once a snapshot was added or the index has changed, and new packs stay', async () => {
+for (const isWrittenDown of [false, true]) {
+  const how = isWrittenDown ? 'a plan that was written down' : 'a plan'
+
+  test(`${how} spares what a snapshot needs that was made since, and does the rest`, async () => {
+    const { storage, kept, files } = await newScene()
+    await using repository = await open(storage)
+    const made = await planPrune(repository)
+    const plan = isWrittenDown ? JSON.parse(JSON.stringify(made)) as PrunePlan : made
+    const [unindexed] = plan.unindexedPacks
+    // This brings back some of what was forgotten, out of packs that the plan repacks.
+    const added = await saveSnapshot(storage, { ...files, late: 'late' })
+    const result = await runPrune(repository, lockOf(repository), plan)
+    assert.ok(result.removedPackCount > 0 && unindexed !== undefined)
+    assert.equal(await repository.statPack(unindexed.id), undefined)
+    assert.deepEqual(await readAll(storage), { [kept]: hashes(files), [added]: hashes({ ...files, late: 'late' }) })
+    await prune(storage)
+    await assertPruned(storage)
+  })
+
+  test(`${how} does not harm a snapshot that shares what was unneeded when it was made`, async () => {
+    const storage = await newStorage()
+    const content = randomBytes(3000)
+    await forget(storage, await saveSnapshot(storage, { content, other: randomBytes(500) }))
+    await using repository = await open(storage)
+    const made = await planPrune(repository)
+    const plan = isWrittenDown ? JSON.parse(JSON.stringify(made)) as PrunePlan : made
+    assert.equal(plan.usedBytes, 0)
+    const added = await saveSnapshot(storage, { content })
+    const result = await runPrune(repository, lockOf(repository), plan)
+    // The content's pack stays; the trees are others.
+    assert.deepEqual([result.sparedPackCount, result.removedPackCount], [1, 1])
+    assert.deepEqual(await readAll(storage), { [added]: hashes({ content }) })
+    await prune(storage)
+    await assertPruned(storage)
+  })
+}
+
+test('a snapshot of which all was unneeded needs nothing written, and is spared whole', async () => {
+  const storage = await newStorage()
+  const files = { content: randomBytes(3000) }
+  await forget(storage, await saveSnapshot(storage, files))
+  await using repository = await open(storage)
+  const plan = await planPrune(repository)
+  const added = await saveSnapshot(storage, files)
+  assert.deepEqual((await planPrune(repository)).indexFiles.map(({ id }) => id), plan.indexFiles.map(({ id }) => id))
+  const before = await packCount(storage)
+  assert.equal((await runPrune(repository, lockOf(repository), plan)).removedPackCount, 0)
+  assert.equal(await packCount(storage), before)
+  assert.deepEqual(await readAll(storage), { [added]: hashes(files) })
+})
+
+test('a snapshot made between the rounds of a run is spared what the later rounds would remove', async () => {
+  const storage = await newStorage()
+  const contents = [1, 2, 3].map(() => ({ kept: randomBytes(2000), lost: randomBytes(2000) }))
+  const ids: SnapshotId[] = []
+  for (const { kept, lost } of contents) ids.push(await saveSnapshot(storage, { kept, lost }))
+  const keeps: Record<string, Record<string, string>> = {}
+  for (const { kept } of contents) keeps[await saveSnapshot(storage, { kept })] = hashes({ kept })
+  await forget(storage, ...ids)
+  await using repository = await open(storage)
+  const plan = await planPrune(repository, { maxUnusedPercent: 0 })
+  assert.equal(plan.repackedPacks.length, 3)
+  let locks = 0
+  const takeLock: TakeLock = async (exclusive) => {
+    locks += 1
+    // After the first round: everything that was lost is wanted again.
+    if (locks === 3) {
+      for (const { lost } of contents) keeps[await saveSnapshot(storage, { lost })] = hashes({ lost })
+    }
+    return lockOf(repository)(exclusive)
+  }
+  const result = await runPrune(repository, takeLock, plan, { batchBytes: 1, roundBytes: 1 })
+  // The first round had removed one; that backup had to store it again.
+  assert.equal(result.sparedPackCount, 2)
+  assert.deepEqual(await readAll(storage), keeps)
+})
+
+test('a plan is refused once the index has changed, and new packs without a name stay', async () => {
   const { storage, kept, files } = await newScene()
   await using repository = await open(storage)
   const outdated = await planPrune(repository)
-  // This brings back what was forgotten, out of packs that the plan removes.
-  const added = await saveSnapshot(storage, { ...files, late: 'late' })
+  await prune(storage)
   const before = await packCount(storage)
-  {
-    await using lock = await repository.lock({ exclusive: true, settleMs: 0 })
-    await assert.rejects(runPrune(repository, lock, outdated), failure('repository.changed'))
-    assert.equal(await packCount(storage), before)
-    const plan = await planPrune(repository)
-    const late = await repository.storedFiles.savePack([
-      { type: 'data', id: idOf<BlobId>(Buffer.from('y')), plainLength: 1, compressed: false, stored: randomBytes(33) },
-    ])
-    await runPrune(repository, lock, plan)
-    assert.equal(await repository.statPack(late.id), late.size)
-  }
-  assert.deepEqual(await readAll(storage), { [kept]: hashes(files), [added]: hashes({ ...files, late: 'late' }) })
+  await assert.rejects(runPrune(repository, lockOf(repository), outdated), failure('repository.changed'))
+  assert.equal(await packCount(storage), before)
+  const plan = await planPrune(repository)
+  const late = await repository.storedFiles.savePack([
+    { type: 'data', id: idOf<BlobId>(Buffer.from('y')), plainLength: 1, compressed: false, stored: randomBytes(33) },
+  ])
+  await runPrune(repository, lockOf(repository), plan)
+  assert.equal(await repository.statPack(late.id), late.size)
+  assert.deepEqual(await readAll(storage), { [kept]: hashes(files) })
 })
 
-test('a snapshot that shares what was unneeded when the plan was made is never harmed', async () => {
-  const storage = await newStorage()
-  const content = randomBytes(3000)
-  await forget(storage, await saveSnapshot(storage, { content }))
+test('a pack that had no name when the plan was made and has one since is no leftover', async () => {
+  const { storage, kept, files } = await newScene()
+  // A backup is under way: its pack is stored, its index file is not.
+  await using backup = await open(storage)
+  await backup.loadIndex()
+  const own = await backup.storedFiles.savePack([
+    { type: 'data', id: idOf<BlobId>(Buffer.from('z')), plainLength: 1, compressed: false, stored: randomBytes(33) },
+  ])
   await using repository = await open(storage)
   const plan = await planPrune(repository)
-  assert.equal(plan.usedBytes, 0)
-  const added = await saveSnapshot(storage, { content })
-  // All of it was known, so that the backup has written nothing but its snapshot.
-  assert.deepEqual((await planPrune(repository)).indexFiles.map(({ id }) => id), plan.indexFiles.map(({ id }) => id))
-  await using lock = await repository.lock({ exclusive: true, settleMs: 0 })
-  await assert.rejects(runPrune(repository, lock, plan), failure('repository.changed'))
-  assert.deepEqual(await readAll(storage), { [added]: hashes({ content }) })
+  assert.equal(plan.unindexedPacks.length, 2)
+  await backup.storedFiles.saveIndexFile([own])
+  await runPrune(repository, lockOf(repository), plan)
+  assert.equal(await repository.statPack(own.id), own.size)
+  assert.deepEqual(Object.keys(await readAll(storage)), [kept])
+  assert.deepEqual((await readAll(storage))[kept], hashes(files))
+})
+
+test('a backup runs from its beginning to its end while packs are copied', async () => {
+  const { storage, kept, files } = await newScene()
+  const late = { ...files, late: randomBytes(3000) }
+  let added: SnapshotId | undefined
+  await using repository = await open({
+    ...storage,
+    async put(key, parts, options) {
+      // The first pack of the long phase is on its way.
+      if (key.startsWith('data/') && added === undefined) {
+        added = await saveSnapshot(storage, late)
+        await assert.rejects(open(storage).then((other) => other.lock({ exclusive: true, settleMs: 0 })), failure('repository.locked'))
+      }
+      await storage.put(key, parts, options)
+    },
+  })
+  const result = await runPrune(repository, lockOf(repository), await planPrune(repository))
+  assert.ok(added !== undefined && result.removedPackCount > 0)
+  assert.deepEqual(await readAll(storage), { [kept]: hashes(files), [added]: hashes(late) })
+  await prune(storage)
+  await assertPruned(storage)
+})
+
+test('what was copied is not copied again by the run after one that did not get the exclusive lock', async () => {
+  const { storage, kept, files } = await newScene()
+  await using repository = await open(storage)
+  await using other = await open(storage)
+  const plan = await planPrune(repository)
+  {
+    await using _backup = await other.lock({ exclusive: false, settleMs: 0 })
+    const takeLock: TakeLock = (exclusive) => repository.lock({ exclusive, settleMs: 0 })
+    await assert.rejects(runPrune(repository, takeLock, plan), failure('repository.locked'))
+  }
+  assert.deepEqual(await readAll(storage), { [kept]: hashes(files) })
+  const { plan: next, result } = await prune(storage)
+  assert.deepEqual([next.repackedPacks, result.writtenPackCount], [[], 0])
+  assert.deepEqual(await readAll(storage), { [kept]: hashes(files) })
+  await assertPruned(storage)
+})
+
+test('a new pack that has vanished stops the run before it removes the old ones', async () => {
+  const { storage } = await newScene()
+  const before = await packCount(storage)
+  await using repository = await open(storage)
+  const plan = await planPrune(repository)
+  const old = new Set((await Array.fromAsync(storage.list('data/'))).map(({ key }) => key))
+  const takeLock: TakeLock = async (exclusive) => {
+    if (exclusive) {
+      for (const { key } of await Array.fromAsync(storage.list('data/'))) if (!old.has(key)) await storage.delete(key)
+    }
+    return lockOf(repository)(exclusive)
+  }
+  await assert.rejects(runPrune(repository, takeLock, plan), failure('repository.changed'))
+  assert.equal(await packCount(storage), before)
 })
 
 test('packs whose index file the plan has not seen are not taken for packs without a name', async () => {
-  const { storage, kept, files } = await newScene()
-  const before = await packCount(storage)
-  await using real = await open(storage)
-  await using lock = await real.lock({ exclusive: true, settleMs: 0 })
+  const { storage: original, kept, files } = await newScene()
   let hidden = 0
-  for (const indexFile of await Array.fromAsync(storage.list('index/'))) {
+  for (const indexFile of await Array.fromAsync(original.list('index/'))) {
+    const storage = await copyOf(original)
     await using repository = await open({
       ...storage,
       async *list(prefix, options) {
@@ -416,12 +547,15 @@ test('packs whose index file the plan has not seen are not taken for packs witho
     if (plan === undefined) continue
     hidden += 1
     assert.equal(plan.unindexedPacks.length, 3)
-    await assert.rejects(runPrune(real, lock, plan), failure('repository.changed'))
+    // Now the index file is listed, and two of them have a name.
+    await using real = await open(storage)
+    await runPrune(real, lockOf(real), plan)
+    const left = await Promise.all(plan.unindexedPacks.map(({ id }) => real.statPack(id)))
+    assert.equal(left.filter((size) => size !== undefined).length, 2)
+    assert.deepEqual(await readAll(storage), { [kept]: hashes(files) })
   }
   // What the third snapshot needed is all that nobody misses.
   assert.equal(hidden, 1)
-  assert.equal(await packCount(storage), before)
-  assert.deepEqual(await readAll(storage), { [kept]: hashes(files) })
 })
 
 test('packs that two index files name are named once afterwards', async () => {
@@ -438,9 +572,8 @@ test('packs that two index files name are named once afterwards', async () => {
 })
 
 test('a lock of somebody else beside ours stops the run before anything is removed', async () => {
-  const { storage } = await newScene()
+  const { storage, kept, files } = await newScene()
   await using repository = await open(storage)
-  await using lock = await repository.lock({ exclusive: true, settleMs: 0 })
   const plan = await planPrune(repository)
   // Its holder has not seen ours, as it happens with programs that do not look.
   await using blind = await open({
@@ -449,11 +582,18 @@ test('a lock of somebody else beside ours stops the run before anything is remov
       if (prefix !== 'locks/') yield* storage.list(prefix, options)
     },
   })
-  await using other = await blind.lock({ exclusive: false, settleMs: 0 })
-  assert.notEqual(other.hostname, lock.hostname)
-  const before = await packCount(storage)
-  await assert.rejects(runPrune(repository, lock, plan), failure('repository.locked'))
-  assert.equal(await packCount(storage), before)
+  const before = (await Array.fromAsync(storage.list('data/'))).map(({ key }) => key)
+  let other: RepositoryLock | undefined
+  const takeLock: TakeLock = async (exclusive) => {
+    const lock = await repository.lock({ exclusive, settleMs: 0 })
+    if (exclusive) other = await blind.lock({ exclusive: false, settleMs: 0 })
+    return lock
+  }
+  await assert.rejects(runPrune(repository, takeLock, plan), failure('repository.locked'))
+  await other?.[Symbol.asyncDispose]()
+  const after = new Set((await Array.fromAsync(storage.list('data/'))).map(({ key }) => key))
+  assert.ok(other !== undefined && before.every((key) => after.has(key)))
+  assert.deepEqual(await readAll(storage), { [kept]: hashes(files) })
 })
 
 /** Runs a prune on a copy of a repository with faults, and reports how it ended. */
@@ -465,6 +605,22 @@ async function pruneWithFaults(
   const error = await prune(faulty, options).then(() => undefined, (reason: unknown) => reason)
   return { storage, faulty, error }
 }
+
+test('once the lock is gone nothing that was copied is named', async () => {
+  const { storage, kept, files } = await newScene()
+  const before = (await Array.fromAsync(storage.list('index/'))).map(({ key }) => key).toSorted()
+  await using repository = await open({
+    ...storage,
+    async put(key, parts, options) {
+      await storage.put(key, parts, options)
+      if (!key.startsWith('data/')) return
+      for (const lock of await Array.fromAsync(storage.list('locks/'))) await storage.delete(lock.key)
+    },
+  })
+  await assert.rejects(runPrune(repository, lockOf(repository), await planPrune(repository)), failure('repository.lock_lost'))
+  assert.deepEqual((await Array.fromAsync(storage.list('index/'))).map(({ key }) => key).toSorted(), before)
+  assert.deepEqual(await readAll(storage), { [kept]: hashes(files) })
+})
 
 test('once the lock is gone nothing more is removed', async () => {
   const { storage, kept, files } = await newScene()
@@ -479,9 +635,7 @@ test('once the lock is gone nothing more is removed', async () => {
       for (const lock of await Array.fromAsync(storage.list('locks/'))) await storage.delete(lock.key)
     },
   })
-  await using lock = await repository.lock({ exclusive: true, settleMs: 0 })
-  const plan = await planPrune(repository)
-  await assert.rejects(runPrune(repository, lock, plan), failure('repository.lock_lost'))
+  await assert.rejects(runPrune(repository, lockOf(repository), await planPrune(repository)), failure('repository.lock_lost'))
   assert.equal(removed.length, 1)
   assert.deepEqual(await readAll(storage), { [kept]: hashes(files) })
 })

@@ -1,186 +1,356 @@
 /**
- * Carries out a plan, under an exclusive lock.
+ * Carries out a plan in rounds, mostly one, of two phases each.
  *
- * 1. Packs that no index names are removed: nobody refers to them.
- * 2. Packs of which nothing is needed leave the index, then the storage. Where an index file names
- *    nothing else, it goes first, with nothing written; so a full disk gets space before it must give any.
- * 3. Packs of which something is needed are copied in batches: new packs, then index files that name
- *    them, then index files that forget the old packs, then the old packs are removed.
+ * Under a shared lock, beside backups: packs of which something is needed are copied in batches, new
+ * packs and then index files that name them. Nothing else changes; what was copied lies there twice.
+ *
+ * Under an exclusive lock, and only as long as it takes to look again and to remove:
+ * 1. The second look. What was planned or written must still be named. Index files and snapshots that
+ *    came meanwhile are read, and a pack that such a snapshot needs is spared.
+ * 2. Packs that no index names are removed: nobody refers to them.
+ * 3. Packs of which nothing is needed, and packs that have been copied, leave the index, then the
+ *    storage. Where an index file names nothing else, it goes first, with nothing written.
  * 4. Small index files are put together.
  *
  * After every single write and removal everything that a snapshot needs lies in a stored pack that a
  * stored index file names, and no index file names a pack that is gone. What an interrupted run leaves
- * are packs without a name, or blobs and index entries twice; the next plan clears them away.
+ * are packs without a name, or blobs and index entries twice; the next plan clears them away, and keeps
+ * what was copied.
  *
- * Nothing is removed on one look. The plan was one; the second is that, with the exclusive lock held
- * and nobody else's lock there, the index is the same as then and no snapshot has been added.
+ * Nothing is removed on one look. The plan was one, which may be old; the second has the exclusive lock,
+ * so that no writer of whom it would not know is alive. Between the phases anybody may hold a lock: if
+ * another one pruned then, index files are gone that the plan speaks of, and the run ends.
+ *
+ * On a full disk the copying stops early, takes away what has no name, and the removing gives space for
+ * the next round; only a round that can copy nothing ends the run.
  */
 import assert from 'node:assert/strict'
-import { asFailure, Failure } from '../failure.ts'
+import { asFailure, Failure, throwIfCancelled } from '../failure.ts'
 import type { PackedBlob } from '../format/pack-header.ts'
 import type { RepositoryLock } from '../repository/lock.ts'
 import type { Repository } from '../repository/repository.ts'
 import type { SavedPack } from '../repository/stored-files.ts'
-import type { PackId } from '../repository/types.ts'
+import type { BlobId, BlobLocation, BlobType, PackId } from '../repository/types.ts'
 import { copyBlobs } from './copy-blobs.ts'
-import { IndexRewriter } from './index-rewriter.ts'
+import { forEachOf } from './for-each-of.ts'
+import { IndexRewriter, wantsJoining, type Hold } from './index-rewriter.ts'
+import { PruneLook } from './prune-look.ts'
 import type { PrunePlan, PruneProgress, PruneResult, RepackedPack } from './prune-plan.ts'
+
+/**
+ * Takes a lock on the repository, waiting for others as long as the caller sees fit; the run releases it.
+ * It is asked for one lock after the other, never for two at once.
+ */
+export type TakeLock = (exclusive: boolean) => Promise<RepositoryLock>
 
 export interface RunPruneOptions {
   readonly signal?: AbortSignal | undefined
   /** Must not throw. */
   readonly onProgress?: ((progress: PruneProgress) => void) | undefined
-  /**
-   * Bytes that are copied before what they replace is removed: how much space the run needs, and how
-   * much of its work an interruption can cost. 1 GiB by default.
-   */
+  /** Bytes that are copied before they are named: how much work an interruption can cost. 1 GiB by default. */
   readonly batchBytes?: number | undefined
+  /**
+   * Bytes that are copied before what they replace is removed: how much space the run needs, at the
+   * price of an exclusive lock each time. 8 GiB by default.
+   */
+  readonly roundBytes?: number | undefined
 }
 
 const GIBIBYTE = 1024 ** 3
+const CALLS_AT_ONCE = 6
 
 /**
  * Throws `repository.changed` when the plan is not about the repository as it is now, and
- * `repository.locked` when somebody else holds a lock in spite of ours; nothing has been changed then.
- * Throws `storage.full` when there is no space to repack in; what could be removed without, is.
+ * `repository.locked` when somebody else holds a lock in spite of ours; nothing has been removed then.
+ * Throws `storage.full` when there is no space to repack in; what could be removed without, is. Throws
+ * what `takeLock` throws; what was copied until then helps the next run.
  * The repository's index in memory is the new one afterwards.
  */
 export async function runPrune(
-  repository: Repository, lock: RepositoryLock, plan: PrunePlan, options: RunPruneOptions = {},
+  repository: Repository, takeLock: TakeLock, plan: PrunePlan, options: RunPruneOptions = {},
 ): Promise<PruneResult> {
-  assert(lock.exclusive, 'pruning needs an exclusive lock')
   assert(plan.repositoryId === repository.id, 'the plan is about another repository')
-  const signal = options.signal === undefined ? lock.lost : AbortSignal.any([options.signal, lock.lost])
+  const run = new PruneRun(repository, takeLock, plan, options)
   try {
-    await assertUnchanged(repository, lock, plan, signal)
-    const result = await changeFiles(repository, lock, plan, { ...options, signal }).catch(async (error: unknown) => {
-      // Blobs that are gone must not pass for known. Without the signal, for that is also true of a
-      // cancelled run; where loading fails, the repository takes no more blobs, which is as good.
-      await repository.loadIndex({ reload: true }).catch(() => undefined)
-      throw error
-    })
-    await repository.loadIndex({ reload: true })
-    return result
+    await run.go()
   } catch (error) {
-    throw lock.lost.aborted ? lock.lost.reason : asFailure(error, signal)
+    // Blobs that are gone must not pass for known. Without the signal, for that is also true of a
+    // cancelled run; where loading fails, the repository takes no more blobs, which is as good.
+    await repository.loadIndex({ reload: true }).catch(() => undefined)
+    throw error
   }
+  await repository.loadIndex({ reload: true })
+  return run.result
 }
 
 function changed(reason: string): Failure {
   return new Failure('repository.changed', { reason })
 }
 
-async function assertUnchanged(repository: Repository, lock: RepositoryLock, plan: PrunePlan, signal: AbortSignal): Promise<void> {
-  await lock.assertHeld()
-  const other = (await repository.listLocks()).find(({ hostname }) => hostname !== lock.hostname)
-  if (other !== undefined) {
+function isFull(error: unknown): boolean {
+  return error instanceof Failure && error.code === 'storage.full'
+}
+
+/** Packs that have been copied in a round, and what they have been copied into. */
+interface Copied {
+  readonly old: readonly RepackedPack[]
+  readonly saved: readonly SavedPack[]
+  /** Why not all of it was copied. */
+  readonly full: unknown
+}
+
+class PruneRun {
+  readonly #repository: Repository
+  readonly #takeLock: TakeLock
+  readonly #plan: PrunePlan
+  readonly #options: RunPruneOptions
+  readonly #rewriter: IndexRewriter
+  readonly #repacked: ReadonlyMap<PackId, RepackedPack>
+  /** Packs that leave without a trace: nothing in them is needed. */
+  readonly #dead: ReadonlySet<PackId>
+  readonly #sizes: ReadonlyMap<PackId, number>
+  readonly #spared = new Set<PackId>()
+  readonly #gone = new Set<PackId>()
+  #keptOffsets: { readonly id: PackId; readonly offsets: ReadonlySet<number> } | undefined
+  #look: PruneLook | undefined
+  #rest: readonly RepackedPack[]
+  #copiedBytes = 0
+  #removedCount = 0
+  #writtenCount = 0
+  #freedBytes = 0
+
+  constructor(repository: Repository, takeLock: TakeLock, plan: PrunePlan, options: RunPruneOptions) {
+    this.#repository = repository
+    this.#takeLock = takeLock
+    this.#plan = plan
+    this.#options = options
+    this.#look = plan.look
+    this.#rewriter = new IndexRewriter(repository.storedFiles, plan.indexFiles)
+    this.#repacked = new Map(plan.repackedPacks.map((pack) => [pack.id, pack]))
+    this.#dead = new Set([...plan.removedPacks.map(({ id }) => id), ...plan.missingPackIds])
+    this.#sizes = new Map([...plan.unindexedPacks, ...plan.removedPacks, ...plan.repackedPacks].map(({ id, size }) => [id, size]))
+    this.#rest = plan.repackedPacks
+  }
+
+  get result(): PruneResult {
+    return {
+      removedPackCount: this.#removedCount,
+      sparedPackCount: this.#spared.size,
+      writtenPackCount: this.#writtenCount,
+      freedBytes: this.#freedBytes,
+    }
+  }
+
+  async go(): Promise<void> {
+    const { unindexedPacks, indexFiles } = this.#plan
+    const hasDead = unindexedPacks.length > 0 || this.#dead.size > 0
+    for (let isFirst = true; ; isFirst = false) {
+      const copied = this.#rest.length === 0 ? { old: [], saved: [], full: undefined } : await this.#copyRound()
+      this.#rest = this.#rest.slice(copied.old.length)
+      const tidies = isFirst && (hasDead || indexFiles.some(({ repeats }) => repeats) || wantsJoining(indexFiles))
+      if (copied.old.length === 0 && copied.full !== undefined && !tidies) throw copied.full
+      if (copied.old.length > 0 || tidies) await this.#underLock(true, (hold) => this.#removeRound(copied, isFirst, hold))
+      if (this.#rest.length === 0) return
+    }
+  }
+
+  async #underLock<Result>(exclusive: boolean, work: (hold: Hold) => Promise<Result>): Promise<Result> {
+    const { signal } = this.#options
+    throwIfCancelled(signal)
+    await using lock = await this.#takeLock(exclusive)
+    assert(lock.exclusive || !exclusive, 'removing needs an exclusive lock')
+    const either = signal === undefined ? lock.lost : AbortSignal.any([signal, lock.lost])
+    try {
+      return await work({ lock, signal: either })
+    } catch (error) {
+      throw lock.lost.aborted ? lock.lost.reason : asFailure(error, either)
+    }
+  }
+
+  /** Copies as much as a round takes, or the disk. A disk that is nearly full gets it in smaller batches. */
+  async #copyRound(): Promise<Copied> {
+    const { batchBytes = GIBIBYTE, roundBytes = 8 * GIBIBYTE } = this.#options
+    let full: unknown
+    let batchBytesMax = batchBytes
+    let roundBytesDone = 0
+    const old: RepackedPack[] = []
+    const saved: SavedPack[] = []
+    try {
+      await this.#underLock(false, async (hold) => {
+        await this.#lookAgain(hold)
+        while (old.length < this.#rest.length && (old.length === 0 || roundBytesDone < roundBytes)) {
+          const batch = takeBatch(this.#rest.slice(old.length), batchBytesMax)
+          try {
+            for (const pack of await this.#copyBatch(batch, hold)) saved.push(pack)
+          } catch (error) {
+            if (!isFull(error) || batch.length === 1) throw error
+            batchBytesMax = sumOfKept(batch) / 2
+            continue
+          }
+          old.push(...batch)
+          roundBytesDone += sumOfKept(batch)
+        }
+        // What came meanwhile is looked at here, where it holds up nobody.
+        await this.#lookAgain(hold)
+      })
+    } catch (error) {
+      // Also when there was no space for the lock: what is removed next may give some.
+      if (!isFull(error)) throw error
+      full = error
+    }
+    this.#writtenCount += saved.length
+    for (const { size } of saved) this.#freedBytes -= size
+    return { old, saved, full }
+  }
+
+  /**
+   * Copies what is kept of a batch into new packs, and names them. When the copying fails its packs are
+   * taken away again: on a full disk they would be in the way of everything, the next run included.
+   */
+  async #copyBatch(batch: readonly RepackedPack[], { lock, signal }: Hold): Promise<readonly SavedPack[]> {
+    const { onProgress } = this.#options
+    const look = await this.#knownLook(signal)
+    const total = sumOfKept(this.#plan.repackedPacks)
+    const saved: SavedPack[] = []
+    const named = new Set<PackId>()
+    const kept = batch.filter(({ id }) => !this.#spared.has(id)).map(({ id, keptOffsets }) => {
+      const byOffset = new Map(look.index.blobsOfPack(id).map((blob) => [blob.offset, blob]))
+      const blobs = keptOffsets.map((offset): PackedBlob => {
+        const blob = byOffset.get(offset)
+        assert(blob !== undefined, 'the index is the one of the plan')
+        return blob
+      })
+      return { id, blobs }
+    })
+    let naming = false
+    const before = this.#copiedBytes
+    try {
+      await copyBlobs(this.#repository, kept, {
+        signal,
+        onSaved: (pack) => void saved.push(pack),
+        onCopied: (bytes) => {
+          this.#copiedBytes += bytes
+          onProgress?.({ stage: 'repacking', done: Math.min(total, this.#copiedBytes), total })
+        },
+      })
+      // Whoever took the lock away may have removed packs without a name.
+      await lock.assertHeld()
+      naming = true
+      await this.#rewriter.add(saved, signal, (packIds) => {
+        for (const id of packIds) named.add(id)
+      })
+      return saved
+    } catch (error) {
+      this.#copiedBytes = before
+      // An index file whose writing failed may be there all the same, except where there was no space for it.
+      const isCertain = !naming || isFull(error)
+      const nameless = isCertain ? saved.filter(({ id }) => !named.has(id)) : []
+      // The first error is the one to report; what stays has no name, and goes with the next plan.
+      await this.#repository.storedFiles.takeBackPacks(nameless.map(({ id }) => id)).catch(() => undefined)
+      throw error
+    }
+  }
+
+  async #removeRound({ old, saved }: Copied, isFirst: boolean, hold: Hold): Promise<void> {
+    await this.#assertAlone(hold)
+    await this.#lookAgain(hold)
+    await this.#assertStored(saved, hold)
+    const look = await this.#knownLook(hold.signal)
+    const isLeaving = (id: PackId) => !this.#spared.has(id)
+    const unneeded = new Set([...isFirst ? this.#plan.removedPacks : [], ...old].map(({ id }) => id).filter(isLeaving))
+    if (isFirst) {
+      // A backup that was under way when they were planned may have named them since.
+      await this.#removePacks(this.#plan.unindexedPacks.map(({ id }) => id).filter((id) => !look.index.hasPack(id)), hold)
+    }
+    const leaving = isFirst ? unneeded.union(new Set(this.#plan.missingPackIds)) : unneeded
+    await this.#rewriter.dropWhole(leaving, hold)
+    const stillNamed = this.#rewriter.named(unneeded)
+    await this.#removePacks(unneeded.difference(stillNamed), hold)
+    await this.#rewriter.forget(leaving, hold)
+    await this.#removePacks(stillNamed, hold)
+    if (this.#rest.length === 0) await this.#rewriter.joinSmallFiles(hold)
+  }
+
+  async #removePacks(ids: Iterable<PackId>, { lock, signal }: Hold): Promise<void> {
+    const { unindexedPacks, removedPacks, repackedPacks } = this.#plan
+    const total = unindexedPacks.length + removedPacks.length + repackedPacks.length
+    const leaving = [...ids]
+    // Some may go before the rest cannot.
+    for (const id of leaving) this.#gone.add(id)
+    await this.#repository.storedFiles.removePacks(leaving, lock, {
+      signal,
+      onRemoved: () => {
+        this.#removedCount += 1
+        this.#options.onProgress?.({ stage: 'removing', done: this.#removedCount, total })
+      },
+    })
+    for (const id of leaving) this.#freedBytes += this.#sizes.get(id) ?? 0
+  }
+
+  async #assertAlone({ lock }: Hold): Promise<void> {
+    await lock.assertHeld()
+    const other = (await this.#repository.listLocks()).find(({ hostname }) => hostname !== lock.hostname)
+    if (other === undefined) return
     const { time, hostname, username, pid } = other
     throw new Failure('repository.locked', { since: time, hostname, username, pid, reason: 'a lock beside our exclusive one' })
   }
-  const plannedFiles = new Set(plan.indexFiles.map(({ id }) => id))
-  const files = new Set(await repository.storedFiles.listIndexFiles(signal))
-  if (files.symmetricDifference(plannedFiles).size > 0) throw changed('the index is another one')
-  const plannedSnapshots = new Set(plan.snapshotIds)
-  const snapshotIds = await repository.storedFiles.listSnapshotIds(signal)
-  if (!snapshotIds.every((id) => plannedSnapshots.has(id))) throw changed('a snapshot was added')
-}
 
-async function changeFiles(
-  repository: Repository, lock: RepositoryLock, plan: PrunePlan, options: RunPruneOptions & { readonly signal: AbortSignal },
-): Promise<PruneResult> {
-  const { signal, onProgress, batchBytes = GIBIBYTE } = options
-  const { storedFiles } = repository
-  const index = new IndexRewriter(storedFiles, lock, plan.indexFiles, signal)
-  const sizes = new Map([...plan.unindexedPacks, ...plan.removedPacks, ...plan.repackedPacks].map(({ id, size }) => [id, size]))
-  let removedPackCount = 0
-  let writtenPackCount = 0
-  let freedBytes = 0
-
-  const removePacks = async (ids: Iterable<PackId>, onRemoved?: () => void) => {
-    const all = [...ids]
-    await storedFiles.removePacks(all, lock, { signal, onRemoved })
-    removedPackCount += all.length
-    for (const id of all) freedBytes += sizes.get(id) ?? 0
-  }
-
-  let removing = 0
-  const onRemoved = () => {
-    removing += 1
-    onProgress?.({ stage: 'removing', done: removing, total: plan.unindexedPacks.length + plan.removedPacks.length })
-  }
-  await removePacks(plan.unindexedPacks.map(({ id }) => id), onRemoved)
-  const unneeded = new Set(plan.removedPacks.map(({ id }) => id))
-  const leaving = unneeded.union(new Set(plan.missingPackIds))
-  await index.dropWhole(leaving)
-  const stillNamed = index.named(unneeded)
-  await removePacks(unneeded.difference(stillNamed), onRemoved)
-  await index.forget(leaving)
-  await removePacks(stillNamed, onRemoved)
-
-  let copiedBytes = 0
-  const copyTotal = plan.repackedPacks.reduce((bytes, { keptBytes }) => bytes + keptBytes, 0)
-  for (const batch of batchesOf(plan.repackedPacks, batchBytes)) {
-    const saved = await repackInto(repository, lock, index, batch, signal, (bytes) => {
-      copiedBytes += bytes
-      onProgress?.({ stage: 'repacking', done: copiedBytes, total: copyTotal })
+  /** Whether what was copied is there to replace what is removed now. */
+  async #assertStored(packs: readonly SavedPack[], { signal }: Hold): Promise<void> {
+    await forEachOf(packs, CALLS_AT_ONCE, async ({ id, size }) => {
+      if (await this.#repository.statPack(id, signal) !== size) throw changed('a new pack is not there any more')
     })
-    writtenPackCount += saved.length
-    for (const { size } of saved) freedBytes -= size
-    const old = new Set(batch.map(({ id }) => id))
-    await index.forget(old)
-    await removePacks(old)
   }
-  await index.joinSmallFiles()
-  return { removedPackCount, writtenPackCount, freedBytes }
-}
 
-/** Groups of packs of which so much is kept; one pack at least. */
-function* batchesOf(packs: readonly RepackedPack[], bytesMax: number): Generator<readonly RepackedPack[]> {
-  let batch: RepackedPack[] = []
-  let bytes = 0
-  for (const pack of packs) {
-    if (batch.length > 0 && bytes + pack.keptBytes > bytesMax) {
-      yield batch
-      batch = []
-      bytes = 0
+  async #knownLook(signal: AbortSignal): Promise<PruneLook> {
+    const { indexFiles, snapshotIds } = this.#plan
+    this.#look ??= await PruneLook.ofIndex(this.#repository, indexFiles.map(({ id }) => id), snapshotIds, signal)
+    return this.#look
+  }
+
+  /**
+   * Learns what has been added since the plan, and spares what new snapshots need. Each listing is made
+   * twice: what one of them shows is there. Snapshots are listed before the index, as by every reader.
+   */
+  async #lookAgain({ signal }: Hold): Promise<void> {
+    const { storedFiles } = this.#repository
+    const snapshots = new Set([...await storedFiles.listSnapshotIds(signal), ...await storedFiles.listSnapshotIds(signal)])
+    const indexFiles = new Set([...await storedFiles.listIndexFiles(signal), ...await storedFiles.listIndexFiles(signal)])
+    if (!this.#rewriter.ids.every((id) => indexFiles.has(id))) throw changed('the index is another one')
+    const look = await this.#knownLook(signal)
+    for (const id of indexFiles) {
+      if (!look.knowsIndexFile(id)) this.#rewriter.learn(await look.addIndexFile(this.#repository, id, signal))
     }
-    batch.push(pack)
-    bytes += pack.keptBytes
+    await look.addSnapshots(this.#repository, snapshots, (type, id) => this.#spare(look, type, id), signal)
   }
-  if (batch.length > 0) yield batch
+
+  /** Makes sure that a blob that turns out to be needed will have a place after the run. */
+  #spare(look: PruneLook, type: BlobType, blobId: BlobId): void {
+    const places = look.index.findAll(type, blobId)
+    if (places.some((place) => this.#stays(place))) return
+    const place = places.find(({ packId }) => !this.#gone.has(packId) && !this.#plan.missingPackIds.includes(packId))
+    if (place === undefined) throw new Failure('blob.missing', { blobId, type, reason: 'a snapshot needs it that was made since the plan' })
+    this.#spared.add(place.packId)
+  }
+
+  #stays({ packId, offset }: BlobLocation): boolean {
+    if (this.#gone.has(packId)) return false
+    if (this.#spared.has(packId)) return true
+    const repacked = this.#repacked.get(packId)
+    if (repacked === undefined) return !this.#dead.has(packId)
+    if (this.#keptOffsets?.id !== packId) this.#keptOffsets = { id: packId, offsets: new Set(repacked.keptOffsets) }
+    return this.#keptOffsets.offsets.has(offset)
+  }
 }
 
-/**
- * Copies what is kept of a batch into new packs, and names them. When the copying fails its packs are
- * taken away again: on a full disk they would be in the way of everything, the next run included.
- */
-async function repackInto(
-  repository: Repository, lock: RepositoryLock, index: IndexRewriter, batch: readonly RepackedPack[], signal: AbortSignal,
-  onCopied: (bytes: number) => void,
-): Promise<readonly SavedPack[]> {
-  const saved: SavedPack[] = []
-  const known = await index.readPacks(new Set(batch.map(({ id }) => id)))
-  const kept = batch.map(({ id, keptOffsets }) => {
-    const byOffset = new Map(known.get(id)?.blobs.map((blob) => [blob.offset, blob]))
-    const blobs = keptOffsets.map((offset): PackedBlob => {
-      const blob = byOffset.get(offset)
-      assert(blob !== undefined, 'the index is the one of the plan')
-      return blob
-    })
-    return { id, blobs }
+const sumOfKept = (packs: readonly RepackedPack[]) => packs.reduce((bytes, { keptBytes }) => bytes + keptBytes, 0)
+
+/** The first packs, of which so much is kept; one at least. */
+function takeBatch(packs: readonly RepackedPack[], bytesMax: number): readonly RepackedPack[] {
+  let bytes = 0
+  const end = packs.findIndex(({ keptBytes }, at) => {
+    bytes += keptBytes
+    return at > 0 && bytes > bytesMax
   })
-  let naming = false
-  try {
-    await copyBlobs(repository, kept, { signal, onCopied, onSaved: (pack) => void saved.push(pack) })
-    naming = true
-    await index.add(saved)
-    return saved
-  } catch (error) {
-    // An index file whose writing failed may be there all the same, except where there was no space for it.
-    const isCertain = !naming || (error instanceof Failure && error.code === 'storage.full')
-    const nameless = isCertain ? saved.filter(({ id }) => !index.hasAdded(id)) : []
-    // The first error is the one to report; what stays has no name, and goes with the next plan.
-    await repository.storedFiles.removePacks(nameless.map(({ id }) => id), lock).catch(() => undefined)
-    throw error
-  }
+  return end === -1 ? packs : packs.slice(0, end)
 }

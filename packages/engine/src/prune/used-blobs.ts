@@ -4,11 +4,11 @@ import type { BlobId, BlobType } from '../repository/types.ts'
 
 /**
  * Which entries of an index are needed, one bit for each. A blob that lies in several packs is
- * needed in all of them until `settle` has chosen one.
+ * needed in all of them until `settle` has chosen one. The index may grow meanwhile.
  */
 export class UsedBlobs {
   readonly #index: BlobIndex
-  readonly #bits: Uint8Array
+  #bits: Uint8Array
   readonly #repeated: (readonly number[])[] = []
 
   constructor(index: BlobIndex) {
@@ -19,9 +19,8 @@ export class UsedBlobs {
   /** Marks a blob; false when it was marked before. Throws `blob.missing` when the index lacks it. */
   mark(type: BlobType, id: BlobId): boolean {
     const entries = this.#index.entriesOf(type, id)
-    const first = entries[0]
-    if (first === undefined) throw new Failure('blob.missing', { blobId: id, type, reason: 'no index names it' })
-    if (this.has(first)) return false
+    if (entries.length === 0) throw new Failure('blob.missing', { blobId: id, type, reason: 'no index names it' })
+    if (entries.some((entry) => this.has(entry))) return false
     for (const entry of entries) this.#set(entry, true)
     if (entries.length > 1) this.#repeated.push(entries)
     return true
@@ -41,6 +40,11 @@ export class UsedBlobs {
   }
 
   #set(entry: number, used: boolean): void {
+    if (entry >> 3 >= this.#bits.length) {
+      const more = new Uint8Array(Math.ceil(this.#index.blobCount / 8))
+      more.set(this.#bits)
+      this.#bits = more
+    }
     const bit = 1 << (entry & 7)
     const byte = this.#bits[entry >> 3] ?? 0
     this.#bits[entry >> 3] = used ? byte | bit : byte & ~bit

@@ -158,9 +158,9 @@ export async function runPackRepair(
       signal: stop, onCopied: () => undefined, onSaved: (pack) => void saved.push(pack),
     })
     const leavingIds = new Set(leaving.map(({ id }) => id))
-    const index = new IndexRewriter(repository.storedFiles, lock, await planIndexFiles(repository, leavingIds, stop), stop)
-    await index.add(saved)
-    await index.forget(leavingIds)
+    const index = new IndexRewriter(repository.storedFiles, await planIndexFiles(repository, leavingIds, stop))
+    await index.add(saved, stop)
+    await index.forget(leavingIds, { lock, signal: stop })
     await repository.storedFiles.removePacks([...leavingIds], lock, { signal: stop })
     await repository.loadIndex({ reload: true })
     return { quarantined, leftInPlace, newPacks: saved.length, blobsSaved: saved.reduce((count, { blobs }) => count + blobs.length, 0) }

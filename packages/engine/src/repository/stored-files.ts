@@ -1,7 +1,7 @@
 /**
  * The files of a repository as files, for those who rearrange what lies in it. Everything here goes
- * past the index in memory: whoever changes something loads the index anew afterwards. Who removes
- * must hold an exclusive lock, and it is looked for again and again while files are removed.
+ * past the index in memory: whoever changes something loads the index anew afterwards. Who removes what
+ * others may know must hold an exclusive lock, and it is looked for again and again while files are removed.
  */
 import assert from 'node:assert/strict'
 import type { Storage } from '@opencbr/storage'
@@ -50,6 +50,8 @@ export interface StoredFiles {
   removeIndexFiles(ids: readonly IndexFileId[], lock: RepositoryLock, options?: RemoveOptions): Promise<void>
   /** Missing ones are fine. Throws `repository.lock_lost`. */
   removePacks(ids: readonly PackId[], lock: RepositoryLock, options?: RemoveOptions): Promise<void>
+  /** Removes packs that the caller has just stored and not named: nobody knows of them, so any lock will do. */
+  takeBackPacks(ids: readonly PackId[]): Promise<void>
 }
 
 const REMOVALS_AT_ONCE = 4
@@ -102,5 +104,9 @@ export function createStoredFiles(storage: Storage, sealer: Sealer, files: Seale
 
     removeIndexFiles: (ids, lock, options) => remove('index', ids, lock, options),
     removePacks: (ids, lock, options) => remove('data', ids, lock, options),
+
+    async takeBackPacks(ids) {
+      for (const id of ids) await storage.delete(keyOf('data', id))
+    },
   }
 }
