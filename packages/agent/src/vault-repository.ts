@@ -42,7 +42,7 @@ export async function withVaultRepository<Result>(
   vault: VaultAccess, context: WorkContext, options: { create: boolean }, work: (repository: Repository, takeLock: TakeLock) => Promise<Result>,
 ): Promise<Result> {
   if (options.create && !vault.repositoryExpected) await createRepository(vault)
-  await using repository = await openRepository(localStorage(vaultDirectory(vault)), { password: vault.password })
+  await using repository = await openRepository(localStorage(vaultDirectory(vault), { keepsReserve: true }), { password: vault.password })
   return await work(repository, (exclusive) => lockWithPatience(repository, context, exclusive))
 }
 
@@ -98,7 +98,7 @@ async function createOnce(vault: VaultAccess, directory: string): Promise<void> 
     if (name.startsWith(leftover)) await fs.rm(join(parent, name), { recursive: true, force: true })
   }
   const beside = join(parent, leftover + randomBytes(6).toString('hex'))
-  await initRepository(localStorage(beside), { password: vault.password, kdf: kdfForRandomPassword })
+  await initRepository(localStorage(beside, { keepsReserve: true }), { password: vault.password, kdf: kdfForRandomPassword })
   await fs.rename(beside, directory)
   const handle = await fs.open(parent, 'r')
   try {

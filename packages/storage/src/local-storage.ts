@@ -12,6 +12,7 @@ import { constants } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 import * as fs from 'node:fs/promises'
 import path from 'node:path'
+import { RESERVE_NAME, SpaceReserve } from './space-reserve.ts'
 import { isStorageKey, StorageFailure } from './storage.ts'
 import type { Storage, StorageFailureCode, StoredFile } from './storage.ts'
 
@@ -141,9 +142,18 @@ export async function removeLeftovers(directory: string, writtenBefore: number):
   }
 }
 
+export interface LocalStorageOptions {
+  /**
+   * Whether some space is kept for what must be written on a full disk before anything can be removed: a
+   * file of 8 MiB beside the others, which no listing shows. One that is there already is used and kept anyway.
+   */
+  readonly keepsReserve?: boolean | undefined
+}
+
 /** Files in a directory, which is created with the first file. */
-export function localStorage(directory: string): Storage {
+export function localStorage(directory: string, options: LocalStorageOptions = {}): Storage {
   const root = path.resolve(directory)
+  const reserve = new SpaceReserve(root, options.keepsReserve === true)
 
   function placeOf(key: string): string {
     assert(isStorageKey(key), `not a storage key: ${key}`)
@@ -158,6 +168,7 @@ export function localStorage(directory: string): Storage {
     for (const entry of entries) {
       signal?.throwIfAborted()
       const key = prefix + entry.name
+      if (key === RESERVE_NAME) continue
       if (entry.isDirectory()) {
         yield* walk(`${key}/`, signal)
       } else if (entry.isFile() && !entry.name.includes(TEMPORARY_MARK) && isStorageKey(key)) {
@@ -171,39 +182,53 @@ export function localStorage(directory: string): Storage {
     }
   }
 
+  async function putOnce(key: string, parts: readonly Uint8Array[], signal: AbortSignal | undefined): Promise<void> {
+    const place = placeOf(key)
+    signal?.throwIfAborted()
+    const temporary = `${place}${TEMPORARY_MARK}${randomBytes(8).toString('hex')}`
+    try {
+      const handle = await fs.open(temporary, 'wx', 0o600).catch(async (error: unknown) => {
+        if (systemCode(error) !== 'ENOENT') throw error
+        await makeDirectory(path.dirname(place))
+        return fs.open(temporary, 'wx', 0o600)
+      })
+      try {
+        await writeAll(handle, parts)
+        await handle.chmod(0o400).catch((error: unknown) => {
+          // Not every file system has permissions, and a writable file is still a whole one.
+          if (systemCode(error) !== 'EPERM' && systemCode(error) !== 'ENOTSUP') throw error
+        })
+        await handle.sync()
+      } finally {
+        await handle.close()
+      }
+      signal?.throwIfAborted()
+      await publish(temporary, place)
+      await fs.rm(temporary, { force: true })
+      await syncDirectory(path.dirname(place))
+    } catch (error) {
+      await fs.rm(temporary, { force: true }).catch(() => {
+        // The first error is the one to report; a temporary file shows in no listing.
+      })
+      throw asStorageFailure(error, key)
+    }
+  }
+
   return {
     location: root,
 
-    async put(key, parts, { signal } = {}) {
-      const place = placeOf(key)
-      signal?.throwIfAborted()
-      const temporary = `${place}${TEMPORARY_MARK}${randomBytes(8).toString('hex')}`
-      try {
-        const handle = await fs.open(temporary, 'wx', 0o600).catch(async (error: unknown) => {
-          if (systemCode(error) !== 'ENOENT') throw error
-          await makeDirectory(path.dirname(place))
-          return fs.open(temporary, 'wx', 0o600)
-        })
+    async put(key, parts, { signal, usesReserve } = {}) {
+      const bytes = parts.reduce((sum, part) => sum + part.length, 0)
+      for (;;) {
         try {
-          await writeAll(handle, parts)
-          await handle.chmod(0o400).catch((error: unknown) => {
-            // Not every file system has permissions, and a writable file is still a whole one.
-            if (systemCode(error) !== 'EPERM' && systemCode(error) !== 'ENOTSUP') throw error
-          })
-          await handle.sync()
-        } finally {
-          await handle.close()
+          await putOnce(key, parts, signal)
+          break
+        } catch (error) {
+          const isFull = error instanceof StorageFailure && error.code === 'storage.full'
+          if (!isFull || usesReserve === undefined || !await reserve.give(bytes, usesReserve)) throw error
         }
-        signal?.throwIfAborted()
-        await publish(temporary, place)
-        await fs.rm(temporary, { force: true })
-        await syncDirectory(path.dirname(place))
-      } catch (error) {
-        await fs.rm(temporary, { force: true }).catch(() => {
-          // The first error is the one to report; a temporary file shows in no listing.
-        })
-        throw asStorageFailure(error, key)
       }
+      await reserve.afterPut()
     },
 
     async get(key, { range, allocate, signal } = {}) {
@@ -248,6 +273,7 @@ export function localStorage(directory: string): Storage {
       try {
         await fs.unlink(place)
         await syncDirectory(path.dirname(place))
+        await reserve.afterRemoval()
       } catch (error) {
         const code = systemCode(error)
         if (code === 'ENOENT' || code === 'ENOTDIR') return

@@ -27,6 +27,8 @@ export interface OpenStorageOptions {
   /** Certificates of the authorities to trust instead of the usual ones, as PEM. */
   readonly certificates?: string | undefined
   readonly retry?: RetryOptions | undefined
+  /** For directories: see `localStorage`. */
+  readonly keepsReserve?: boolean | undefined
 }
 
 export type StorageAddress =
@@ -88,8 +90,8 @@ export function parseStorageAddress(address: string): StorageAddress {
  */
 export function openStorage(address: string, options: OpenStorageOptions = {}): Storage {
   const place = parseStorageAddress(address)
-  if (place.kind === 'directory') return localStorage(place.path)
-  const { accessKey, secretKey, region, retry, ...rest } = options
+  if (place.kind === 'directory') return localStorage(place.path, { keepsReserve: options.keepsReserve })
+  const { accessKey, secretKey, region, retry, keepsReserve: _directoriesOnly, ...rest } = options
   if (accessKey === undefined || secretKey === undefined) {
     throw new StorageFailure('storage.forbidden', { bucket: place.bucket, reason: 'no access key or no secret key is given' })
   }

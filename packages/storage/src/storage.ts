@@ -49,6 +49,15 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+export interface PutOptions extends CallOptions {
+  /**
+   * Whether the file may take the space that a storage keeps for what makes room, where it keeps any: all of
+   * it, for locks and for what is written to remove something right after; or only as much as leaves
+   * enough for those.
+   */
+  readonly usesReserve?: 'partly' | 'wholly' | undefined
+}
+
 export interface GetOptions extends CallOptions {
   readonly range?: ByteRange | undefined
   /**
@@ -66,7 +75,7 @@ export interface Storage {
   /** Names the place for people, without secrets. */
   readonly location: string
   /** Writes a new file from consecutive parts. Throws `storage.exists`, `storage.full`, …; leaves nothing behind then. */
-  put(key: string, parts: readonly Uint8Array[], options?: CallOptions): Promise<void>
+  put(key: string, parts: readonly Uint8Array[], options?: PutOptions): Promise<void>
   /** Reads a file or exactly one range of it. Throws `storage.not_found`, `storage.out_of_range`. */
   get(key: string, options?: GetOptions): Promise<Uint8Array>
   /** Throws `storage.not_found`. */

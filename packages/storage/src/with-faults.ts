@@ -1,4 +1,4 @@
-import type { CallOptions, GetOptions, Storage } from './storage.ts'
+import type { CallOptions, GetOptions, PutOptions, Storage } from './storage.ts'
 import { StorageFailure } from './storage.ts'
 import type { StorageFailureCode } from './storage.ts'
 
@@ -75,7 +75,7 @@ export function withFaults(storage: Storage, decide: (call: StorageCall) => Faul
     get crashed() {
       return crashed
     },
-    put: (key: string, parts: readonly Uint8Array[], options?: CallOptions) =>
+    put: (key: string, parts: readonly Uint8Array[], options?: PutOptions) =>
       run('put', key, () => storage.put(key, parts, options)),
     get: (key: string, options?: GetOptions) =>
       run('get', key, async (fault) => {

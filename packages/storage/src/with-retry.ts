@@ -107,10 +107,10 @@ export function withRetry(storage: Storage, options: RetryOptions = {}): Storage
       return storage.location
     },
 
-    put: (key, parts, { signal } = {}) =>
+    put: (key, parts, { signal, usesReserve } = {}) =>
       repeat(key, signal, async (failedBefore) => {
         try {
-          await storage.put(key, parts, { signal })
+          await storage.put(key, parts, { signal, usesReserve })
         } catch (error) {
           const mayBeOurs = failedBefore > 0 && error instanceof StorageFailure && error.code === 'storage.exists'
           if (!mayBeOurs || !isSame(await storage.get(key, { signal }), parts)) throw error

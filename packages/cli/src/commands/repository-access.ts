@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import {
   Failure, openRepository, type FailureCode, type Repository, type RepositoryLock, type SnapshotId, type StoredSnapshot,
 } from '@opencbr/engine'
-import { openStorage, StorageFailure, storageOptionsFromEnvironment, type Storage } from '@opencbr/storage'
+import { openStorage, StorageFailure, storageOptionsFromEnvironment, type OpenStorageOptions, type Storage } from '@opencbr/storage'
 import { RepositoryCommandFailure, type RepositoryEnding } from './repository-endings.ts'
 
 /** Options of every repository command. */
@@ -31,8 +31,8 @@ const endings: Partial<Record<FailureCode, RepositoryEnding>> = {
 }
 
 /** Where a repository lies, as the command line says it: a path, or a bucket, whose keys are in the environment. */
-export function openPlace(location: string): Storage {
-  return openStorage(location, storageOptionsFromEnvironment(process.env))
+export function openPlace(location: string, options: Pick<OpenStorageOptions, 'keepsReserve'> = {}): Storage {
+  return openStorage(location, { ...storageOptionsFromEnvironment(process.env), ...options })
 }
 
 /**

@@ -11,7 +11,7 @@ interface InitFlags extends AccessFlags {
 export function runInit({ args: [location = ''], options, print }: Call<InitFlags>): Promise<void> {
   return interruptible(async (signal) => {
     const chunkerPolynomial = options.from === undefined ? undefined : await readPolynomial(options.from, options.fromPasswordFile, signal)
-    const storage = openPlace(location)
+    const storage = openPlace(location, { keepsReserve: true })
     const isAsked = options.passwordFile === undefined && !hasPasswordInEnvironment()
     const password = isAsked ? await readNewPassword(undefined) : await readPassword(options.passwordFile, process.env)
     const { id } = await initRepository(storage, { password, signal, ...(chunkerPolynomial === undefined ? {} : { chunkerPolynomial }) })

@@ -19,6 +19,8 @@ export interface CopyOptions {
   readonly onCopied: (bytes: number) => void
   /** Told of every pack once it is stored. */
   readonly onSaved: (pack: SavedPack) => void
+  /** For what lets something be removed on a full disk. */
+  readonly usesReserve?: 'partly' | undefined
 }
 
 /** A pack, and those of its blobs that are copied. */
@@ -39,7 +41,7 @@ interface OpenPack {
  * yet. Throws `blob.damaged`; resolves or throws only when nothing is being written any more.
  */
 export async function copyBlobs(repository: Repository, packs: Iterable<CopiedPack>, options: CopyOptions): Promise<void> {
-  const { signal, onCopied, onSaved } = options
+  const { signal, onCopied, onSaved, usesReserve } = options
   const open: Record<BlobType, OpenPack> = { data: { blobs: [], bytes: 0 }, tree: { blobs: [], bytes: 0 } }
   const saves = new Set<Promise<void>>()
   let failure: { readonly error: unknown } | undefined
@@ -48,7 +50,7 @@ export async function copyBlobs(repository: Repository, packs: Iterable<CopiedPa
     const { blobs } = open[type]
     open[type] = { blobs: [], bytes: 0 }
     if (blobs.length === 0) return
-    const save = repository.storedFiles.savePack(blobs, signal).then(onSaved, (error: unknown) => {
+    const save = repository.storedFiles.savePack(blobs, signal, usesReserve).then(onSaved, (error: unknown) => {
       failure ??= { error }
     })
     saves.add(save)

@@ -67,8 +67,10 @@ export class IndexRewriter {
   }
 
   /** Names new packs. */
-  async add(packs: readonly IndexedPack[], signal: AbortSignal, onSaved?: (packIds: ReadonlySet<PackId>) => void): Promise<void> {
-    await this.#save(packs, signal, onSaved)
+  async add(
+    packs: readonly IndexedPack[], signal: AbortSignal, usesReserve?: 'partly', onSaved?: (packIds: ReadonlySet<PackId>) => void,
+  ): Promise<void> {
+    await this.#save(packs, signal, usesReserve, onSaved)
   }
 
   /** Removes the files that name nothing but these packs, which needs no space at all. */
@@ -92,14 +94,15 @@ export class IndexRewriter {
   }
 
   async #save(
-    packs: Iterable<IndexedPack> | AsyncIterable<IndexedPack>, signal: AbortSignal, onSaved?: (packIds: ReadonlySet<PackId>) => void,
+    packs: Iterable<IndexedPack> | AsyncIterable<IndexedPack>, signal: AbortSignal, usesReserve: 'partly' | 'wholly' | undefined,
+    onSaved?: (packIds: ReadonlySet<PackId>) => void,
   ): Promise<void> {
     let collected: IndexedPack[] = []
     let blobCount = 0
     const save = async () => {
       if (collected.length === 0) return
       const packIds = new Set(collected.map(({ id }) => id))
-      const id = await this.#storedFiles.saveIndexFile(collected, signal)
+      const id = await this.#storedFiles.saveIndexFile(collected, signal, usesReserve)
       this.#know(id, blobCount, packIds)
       onSaved?.(packIds)
       collected = []
@@ -116,7 +119,7 @@ export class IndexRewriter {
   async #replace(chosen: (file: IndexFile) => boolean, forgotten: ReadonlySet<PackId>, { lock, signal }: Hold): Promise<void> {
     const seen = new Set<PackId>()
     for (const group of groupsOf(this.#files.values().filter(chosen).toArray())) {
-      await this.#save(this.#staying(group, forgotten, seen, signal), signal)
+      await this.#save(this.#staying(group, forgotten, seen, signal), signal, 'wholly')
       await this.#storedFiles.removeIndexFiles(group.map(({ id }) => id), lock, { signal })
       for (const { id } of group) this.#files.delete(id)
     }

@@ -22,7 +22,8 @@
  * another one pruned then, index files are gone that the plan speaks of, and the run ends.
  *
  * On a full disk the copying stops early, takes away what has no name, and the removing gives space for
- * the next round; only a round that can copy nothing ends the run.
+ * the next round; only a round that can copy nothing ends the run. A storage that keeps a reserve has
+ * space for locks and index files even then, and for a small pack.
  */
 import assert from 'node:assert/strict'
 import { asFailure, Failure, throwIfCancelled } from '../failure.ts'
@@ -173,17 +174,21 @@ class PruneRun {
     let full: unknown
     let batchBytesMax = batchBytes
     let roundBytesDone = 0
+    let usesReserve: 'partly' | undefined
     const old: RepackedPack[] = []
     const saved: SavedPack[] = []
     try {
       await this.#underLock(false, async (hold) => {
         await this.#lookAgain(hold)
         while (old.length < this.#rest.length && (old.length === 0 || roundBytesDone < roundBytes)) {
-          const batch = takeBatch(this.#rest.slice(old.length), batchBytesMax)
+          const batch = takeBatch(this.#rest.slice(old.length), usesReserve === undefined ? batchBytesMax : 0)
           try {
-            for (const pack of await this.#copyBatch(batch, hold)) saved.push(pack)
+            for (const pack of await this.#copyBatch(batch, usesReserve, hold)) saved.push(pack)
           } catch (error) {
-            if (!isFull(error) || batch.length === 1) throw error
+            if (!isFull(error) || usesReserve !== undefined) throw error
+            // From now on single packs, from which least has to be copied, may take of what is kept for that.
+            if (batch.length === 1) usesReserve = 'partly'
+            this.#rest = [...this.#rest.slice(0, old.length), ...this.#rest.slice(old.length).toSorted((a, b) => a.keptBytes - b.keptBytes)]
             batchBytesMax = sumOfKept(batch) / 2
             continue
           }
@@ -207,7 +212,7 @@ class PruneRun {
    * Copies what is kept of a batch into new packs, and names them. When the copying fails its packs are
    * taken away again: on a full disk they would be in the way of everything, the next run included.
    */
-  async #copyBatch(batch: readonly RepackedPack[], { lock, signal }: Hold): Promise<readonly SavedPack[]> {
+  async #copyBatch(batch: readonly RepackedPack[], usesReserve: 'partly' | undefined, { lock, signal }: Hold): Promise<readonly SavedPack[]> {
     const { onProgress } = this.#options
     const look = await this.#knownLook(signal)
     const total = sumOfKept(this.#plan.repackedPacks)
@@ -227,6 +232,7 @@ class PruneRun {
     try {
       await copyBlobs(this.#repository, kept, {
         signal,
+        usesReserve,
         onSaved: (pack) => void saved.push(pack),
         onCopied: (bytes) => {
           this.#copiedBytes += bytes
@@ -236,7 +242,7 @@ class PruneRun {
       // Whoever took the lock away may have removed packs without a name.
       await lock.assertHeld()
       naming = true
-      await this.#rewriter.add(saved, signal, (packIds) => {
+      await this.#rewriter.add(saved, signal, usesReserve, (packIds) => {
         for (const id of packIds) named.add(id)
       })
       return saved

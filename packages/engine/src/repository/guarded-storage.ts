@@ -1,4 +1,4 @@
-import type { Storage, StoredFile } from '@opencbr/storage'
+import type { PutOptions, Storage, StoredFile } from '@opencbr/storage'
 import { asFailure, Failure } from '../failure.ts'
 
 /**
@@ -22,7 +22,7 @@ export function guardStorage(storage: Storage, wholeSignal?: AbortSignal): Stora
 
   return {
     location: storage.location,
-    put: (key, parts, options) => guard(options?.signal, (signal) => storage.put(key, parts, { signal })),
+    put: (key, parts, options) => guard(options?.signal, (signal) => storage.put(key, parts, { ...options, signal })),
     get: (key, options) =>
       guard(options?.signal, async (signal) => {
         const bytes = await storage.get(key, { ...options, signal })
@@ -50,10 +50,10 @@ export function guardStorage(storage: Storage, wholeSignal?: AbortSignal): Stora
  * had stored it although its answer was lost; the same name means the same bytes.
  */
 export async function putNamedByContent(
-  storage: Storage, key: string, parts: readonly Uint8Array[], signal?: AbortSignal,
+  storage: Storage, key: string, parts: readonly Uint8Array[], signal?: AbortSignal, usesReserve?: PutOptions['usesReserve'],
 ): Promise<void> {
   try {
-    await storage.put(key, parts, { signal })
+    await storage.put(key, parts, { signal, usesReserve })
   } catch (error) {
     if (!(error instanceof Failure) || error.code !== 'storage.exists') throw error
     const size = parts.reduce((bytes, part) => bytes + part.length, 0)

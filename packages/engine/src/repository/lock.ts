@@ -130,8 +130,9 @@ export async function acquireLock(files: SealedFiles, options: LockOptions): Pro
     sleep(settleMs, undefined, { signal }).catch((error: unknown) => {
       throw asFailure(error, signal)
     })
+  // Whoever wants to remove or to read something must be able to on a full disk, too.
   const save = (saveSignal?: AbortSignal) =>
-    files.save<string>('locks', encodeLock({ time: now().toISOString(), ...identity }), saveSignal)
+    files.save<string>('locks', encodeLock({ time: now().toISOString(), ...identity }), saveSignal, 'wholly')
 
   throwIfCancelled(signal)
   for (const lock of await readLocks(files, undefined, signal)) {

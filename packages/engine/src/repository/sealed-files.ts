@@ -1,4 +1,4 @@
-import type { Storage, StoredFile } from '@opencbr/storage'
+import type { PutOptions, Storage, StoredFile } from '@opencbr/storage'
 import type { Sealer } from '../crypto/envelope.ts'
 import { idOf } from '../crypto/ids.ts'
 import { Failure } from '../failure.ts'
@@ -24,7 +24,7 @@ export interface SealedFiles {
   stat(kind: SealedKind, id: string, signal?: AbortSignal): Promise<StoredFile>
   /** The JSON text. Throws `storage.not_found`, or `repository.damaged` when the file is not what its name says. */
   load(kind: SealedKind, id: string, signal?: AbortSignal): Promise<Uint8Array>
-  save<Id extends string>(kind: SealedKind, json: Uint8Array, signal?: AbortSignal): Promise<Id>
+  save<Id extends string>(kind: SealedKind, json: Uint8Array, signal?: AbortSignal, usesReserve?: PutOptions['usesReserve']): Promise<Id>
   remove(kind: SealedKind, id: string, signal?: AbortSignal): Promise<void>
 }
 
@@ -63,14 +63,14 @@ export function createSealedFiles(storage: Storage, sealer: Sealer, version: 1 |
       return openSealedFile(sealer, kind, id, await storage.get(keyOf(kind, id), { signal }))
     },
 
-    async save<Id extends string>(kind: SealedKind, json: Uint8Array, signal?: AbortSignal) {
+    async save<Id extends string>(kind: SealedKind, json: Uint8Array, signal?: AbortSignal, usesReserve?: PutOptions['usesReserve']) {
       const plaintext = encodeUnpacked(version, json)
       const stored = sealer.seal(plaintext)
       const opened = sealer.open(stored)
       const decoded = opened === undefined ? undefined : decodeUnpacked(opened)
       if (decoded === undefined || Buffer.compare(decoded, json) !== 0) throw new Failure('host.unsound', { kind })
       const id = idOf<Id>(stored)
-      await putNamedByContent(storage, keyOf(kind, id), [stored], signal)
+      await putNamedByContent(storage, keyOf(kind, id), [stored], signal, usesReserve)
       return id
     },
 

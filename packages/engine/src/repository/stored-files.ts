@@ -4,7 +4,7 @@
  * others may know must hold an exclusive lock, and it is looked for again and again while files are removed.
  */
 import assert from 'node:assert/strict'
-import type { Storage } from '@opencbr/storage'
+import type { PutOptions, Storage } from '@opencbr/storage'
 import type { Sealer } from '../crypto/envelope.ts'
 import { idOf } from '../crypto/ids.ts'
 import { Failure, throwIfCancelled } from '../failure.ts'
@@ -42,10 +42,13 @@ export interface StoredFiles {
   listIndexFiles(signal?: AbortSignal): Promise<IndexFileId[]>
   /** The packs that an index file names. Throws `repository.damaged` or `storage.not_found`. */
   readIndexFile(id: IndexFileId, signal?: AbortSignal): Promise<readonly IndexedPack[]>
-  /** Stores an index file that names these packs, each with all of its blobs. */
-  saveIndexFile(packs: readonly IndexedPack[], signal?: AbortSignal): Promise<IndexFileId>
+  /**
+   * Stores an index file that names these packs, each with all of its blobs.
+   * @param usesReserve for what lets something be removed
+   */
+  saveIndexFile(packs: readonly IndexedPack[], signal?: AbortSignal, usesReserve?: PutOptions['usesReserve']): Promise<IndexFileId>
   /** Stores a pack of blobs that are sealed already. No index names it yet. */
-  savePack(blobs: readonly StoredBlob[], signal?: AbortSignal): Promise<SavedPack>
+  savePack(blobs: readonly StoredBlob[], signal?: AbortSignal, usesReserve?: PutOptions['usesReserve']): Promise<SavedPack>
   /** Missing ones are fine. Throws `repository.lock_lost`. */
   removeIndexFiles(ids: readonly IndexFileId[], lock: RepositoryLock, options?: RemoveOptions): Promise<void>
   /** Missing ones are fine. Throws `repository.lock_lost`. */
@@ -87,9 +90,9 @@ export function createStoredFiles(storage: Storage, sealer: Sealer, files: Seale
       return packs
     },
 
-    saveIndexFile: (packs, signal) => files.save<IndexFileId>('index', encodeIndex(packs), signal),
+    saveIndexFile: (packs, signal, usesReserve) => files.save<IndexFileId>('index', encodeIndex(packs), signal, usesReserve),
 
-    async savePack(blobs, signal) {
+    async savePack(blobs, signal, usesReserve) {
       let offset = 0
       const packed = blobs.map(({ type, id, plainLength, compressed, stored }) => {
         const blob = { type, id, offset, length: stored.length, plainLength, compressed }
@@ -98,7 +101,7 @@ export function createStoredFiles(storage: Storage, sealer: Sealer, files: Seale
       })
       const parts = [...blobs.map(({ stored }) => stored), ...sealHeader(sealer, packed)]
       const id = idOf<PackId>(...parts)
-      await putNamedByContent(storage, keyOf('data', id), parts, signal)
+      await putNamedByContent(storage, keyOf('data', id), parts, signal, usesReserve)
       return { id, blobs: packed, size: parts.reduce((bytes, part) => bytes + part.length, 0) }
     },
 
