@@ -216,6 +216,8 @@ export function localStorage(directory: string, options: LocalStorageOptions = {
 
   return {
     location: root,
+    // A name that has been made in a directory is in every listing that begins afterwards.
+    listingDelayMs: 0,
 
     async put(key, parts, { signal, usesReserve } = {}) {
       const bytes = parts.reduce((sum, part) => sum + part.length, 0)

@@ -74,6 +74,11 @@ export interface GetOptions extends CallOptions {
 export interface Storage {
   /** Names the place for people, without secrets. */
   readonly location: string
+  /**
+   * How long after a put has resolved a listing may still lack the file, in milliseconds: 0 where everybody sees it at once.
+   * Unknown when absent.
+   */
+  readonly listingDelayMs?: number | undefined
   /** Writes a new file from consecutive parts. Throws `storage.exists`, `storage.full`, …; leaves nothing behind then. */
   put(key: string, parts: readonly Uint8Array[], options?: PutOptions): Promise<void>
   /** Reads a file or exactly one range of it. Throws `storage.not_found`, `storage.out_of_range`. */

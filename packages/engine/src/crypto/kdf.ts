@@ -1,5 +1,5 @@
-import { scrypt } from 'node:crypto'
 import type { SealingKey } from './envelope.ts'
+import { scrypt } from './scrypt.ts'
 
 /** The cost parameters of scrypt; memory is `128 · N · r` bytes. */
 export interface KdfParameters {
@@ -25,11 +25,7 @@ export function areKdfParameters({ N, r, p }: KdfParameters): boolean {
 }
 
 /** Derives the key of a key file from a password and 64 bytes of salt. */
-export function deriveKey(password: string, salt: Uint8Array, { N, r, p }: KdfParameters): Promise<SealingKey> {
-  return new Promise((resolve, reject) => {
-    scrypt(password, salt, 64, { N, r, p, maxmem: 128 * r * (N + p + 2) + 2 ** 20 }, (error, derived) => {
-      if (error !== null) reject(error)
-      else resolve({ encrypt: derived.subarray(0, 32), macK: derived.subarray(32, 48), macR: derived.subarray(48, 64) })
-    })
-  })
+export async function deriveKey(password: string, salt: Uint8Array, cost: KdfParameters): Promise<SealingKey> {
+  const derived = await scrypt(password, salt, 64, cost)
+  return { encrypt: derived.subarray(0, 32), macK: derived.subarray(32, 48), macR: derived.subarray(48, 64) }
 }

@@ -22,6 +22,7 @@ export function guardStorage(storage: Storage, wholeSignal?: AbortSignal): Stora
 
   return {
     location: storage.location,
+    listingDelayMs: storage.listingDelayMs,
     put: (key, parts, options) => guard(options?.signal, (signal) => storage.put(key, parts, { ...options, signal })),
     get: (key, options) =>
       guard(options?.signal, async (signal) => {

@@ -1,9 +1,10 @@
 /**
  * The advisory lock that every program working on a repository holds. It is a file in `locks/`.
  *
- * Acquiring: look for a conflicting lock, write our own, wait, look again; whoever sees a conflict
- * then removes its own lock and gives up. Of two that start at once at least one sees the other.
- * An exclusive lock conflicts with every other lock, a shared one with exclusive locks.
+ * Acquiring: look for a conflicting lock, write our own, wait as long as listings may lag behind, look
+ * again; whoever sees a conflict then removes its own lock and gives up. Of two that start at once at least
+ * one sees the other: each has written before it looks. A directory of this machine does not lag, and is not
+ * waited for. An exclusive lock conflicts with every other lock, a shared one with exclusive locks.
  *
  * Holding: every 5 minutes a new file with the current time is written, then the old one deleted.
  * Others may remove a lock that has not been refreshed for 30 minutes. A holder that could not
@@ -39,7 +40,7 @@ export interface LockOptions {
   /** Names the holder to people; a random suffix makes it unique. Defaults to the machine's name. */
   readonly hostname?: string | undefined
   readonly now?: (() => Date) | undefined
-  /** How long concurrent lock files may take to show up, in milliseconds; 200 by default. */
+  /** How long concurrent lock files may take to show up in listings, in milliseconds; 200 by default. */
   readonly settleMs?: number | undefined
   /** Says of a lock, in the way or not, that its owner certainly runs no more; it is then removed. */
   readonly ownerIsDead?: ((lock: LockFile) => boolean) | undefined
@@ -126,10 +127,11 @@ export async function acquireLock(files: SealedFiles, options: LockOptions): Pro
   const looksAbandoned = ({ content }: OtherLock) =>
     content !== undefined &&
     (options.ownerIsDead?.(content) === true || now().getTime() - Date.parse(content.time) > LOCK_STALE_MS)
-  const settle = () =>
-    sleep(settleMs, undefined, { signal }).catch((error: unknown) => {
+  const settle = async () => {
+    if (settleMs > 0) await sleep(settleMs, undefined, { signal }).catch((error: unknown) => {
       throw asFailure(error, signal)
     })
+  }
   // Whoever wants to remove or to read something must be able to on a full disk, too.
   const save = (saveSignal?: AbortSignal) =>
     files.save<string>('locks', encodeLock({ time: now().toISOString(), ...identity }), saveSignal, 'wholly')

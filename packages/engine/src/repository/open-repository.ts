@@ -183,7 +183,7 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
 
     storedFiles: createStoredFiles(guarded, sealer, files),
 
-    lock: (lockOptions) => acquireLock(files, { now, ...lockOptions }),
+    lock: (lockOptions) => acquireLock(files, { now, settleMs: guarded.listingDelayMs, ...lockOptions }),
     listLocks: () => listLocks(files),
 
     async loadIndex({ reload = false, signal } = {}) {

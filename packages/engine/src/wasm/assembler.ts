@@ -1,5 +1,5 @@
 /**
- * Just enough of an assembler for the engine's two WebAssembly modules, which are written as
+ * Just enough of an assembler for the engine's WebAssembly modules, which are written as
  * instructions in TypeScript and assembled when they are first needed: there is no binary that
  * could part from its source, and building needs no tool. An instruction takes the code of its
  * operands and gives code; statements are code that leaves nothing on the stack.
@@ -51,12 +51,15 @@ const simdLoad = (opcode: number) => (address: Code, offset = 0) => [...address,
 
 export const i32 = {
   const: (value: number) => [0x41, ...signed(BigInt(value))],
+  load: load(0x28),
   load8: load(0x2d),
   isZero: unary(0x45),
   lessThan: binary(0x49),
   atLeast: binary(0x4f),
   add: binary(0x6a),
   sub: binary(0x6b),
+  mul: binary(0x6c),
+  and: binary(0x71),
   or: binary(0x72),
   shiftLeft: shift32(0x74),
   fromI64: unary(0xa7),
@@ -87,6 +90,7 @@ export const v128 = {
   shuffle: (a: Code, b: Code, bytes: readonly number[]) => [...a, ...b, 0xfd, 13, ...bytes],
   and: simd(78),
   or: simd(80),
+  xor: simd(81),
 } as const
 
 export const i32x4 = {
