@@ -264,6 +264,16 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
       )
     },
 
+    async deliverBlobs(packId, offset, length, blobs) {
+      throwIfCancelled(options.signal)
+      underWay += 1
+      try {
+        return await crew.deliver(length, async (memory) => void (await readPack(packId, offset, length, memory)), blobs)
+      } finally {
+        leave()
+      }
+    },
+
     openBlob: (type, id, location, stored) => takePlaintext(type, id, location, () => crew.open(id, location, stored)),
 
     async listSnapshots(filter = {}) {

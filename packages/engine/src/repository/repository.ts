@@ -6,7 +6,7 @@ import type { Failure } from '../failure.ts'
 import type { PackVerdict } from './crew/verify-pack.ts'
 import type { LockOptions, RepositoryLock } from './lock.ts'
 import type { StoredFiles } from './stored-files.ts'
-import type { BlobId, BlobLocation, BlobReader, BlobType, BlobWriter, PackId, SnapshotId } from './types.ts'
+import type { BlobDeliverer, BlobId, BlobLocation, BlobReader, BlobType, BlobWriter, PackId, SnapshotId } from './types.ts'
 
 export interface StoredSnapshot {
   readonly id: SnapshotId
@@ -63,7 +63,7 @@ export interface IndexFindings {
  * An opened repository. Reading and writing blobs needs `loadIndex` first; a reader lists snapshots
  * before it loads the index, so that it knows every blob of the snapshots it knows.
  */
-export interface Repository extends BlobWriter, BlobReader, AsyncDisposable {
+export interface Repository extends BlobWriter, BlobReader, BlobDeliverer, AsyncDisposable {
   readonly id: string
   readonly version: 1 | 2
   readonly chunkerPolynomial: bigint

@@ -5,6 +5,8 @@
  * Ids are lower-case hexadecimal SHA-256: of the plaintext for blobs, of the stored bytes for every
  * other file.
  */
+import type { BlobToDeliver } from './crew/blob-crew.ts'
+import type { BlobDelivery } from './crew/protocol.ts'
 
 declare const idOf: unique symbol
 type Id<Noun extends string> = string & { readonly [idOf]: Noun }
@@ -56,4 +58,13 @@ export interface BlobReader {
   readPack(packId: PackId, offset: number, length: number): Promise<Uint8Array>
   /** Opens one stored blob: authenticates, decrypts, decompresses, compares the hash with the id. */
   openBlob(type: BlobType, id: BlobId, location: BlobLocation, stored: Uint8Array): Promise<Uint8Array>
+}
+
+/** Brings blobs to where they are wanted by threads that open them. */
+export interface BlobDeliverer {
+  /**
+   * Reads one range of a pack, opens blobs in it as `openBlob` does, and puts each where it is wanted, all outside of
+   * the event loop. Answers for each blob; throws as `readPack` does.
+   */
+  deliverBlobs(packId: PackId, offset: number, length: number, blobs: readonly BlobToDeliver[]): Promise<readonly BlobDelivery[]>
 }

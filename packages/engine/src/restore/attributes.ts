@@ -9,6 +9,9 @@ const PERMISSIONS = 0o7777
 const SETUID_AND_SETGID = 0o6000
 const ACCESS_LIST = 'system.posix_acl_access'
 
+/** What a node says of a file beside its content. */
+export type AttributesOf = Pick<TreeNode, 'mode' | 'uid' | 'gid' | 'mtime' | 'atime' | 'extendedAttributes'>
+
 /** Told of everything that could not be set, with the reason. */
 export type ReportAttribute = (code: RestoreWarningCode, reason: string) => void
 
@@ -18,7 +21,7 @@ export type ReportAttribute = (code: RestoreWarningCode, reason: string) => void
  * capabilities away, an access control list changes the permissions, and nothing but the times
  * themselves may come after the times.
  */
-export function setAttributes(descriptor: number, node: TreeNode, report: ReportAttribute): void {
+export function setAttributes(descriptor: number, node: AttributesOf, report: ReportAttribute): void {
   const status = fs.fstatSync(descriptor, { bigint: true })
   // Whatever is not opened for its content is opened with O_PATH, on which these calls do not work.
   const isPlain = status.isFile() || status.isDirectory()
@@ -60,7 +63,7 @@ export function setAttributes(descriptor: number, node: TreeNode, report: Report
 }
 
 /** Returns whether something was set or removed that changes the permissions. */
-function setExtendedAttributes(descriptor: number, node: TreeNode, report: ReportAttribute): boolean {
+function setExtendedAttributes(descriptor: number, node: AttributesOf, report: ReportAttribute): boolean {
   let changedMode = false
   const wanted = new Set<string>()
   for (const { name, value } of node.extendedAttributes) {
@@ -102,7 +105,7 @@ function isOurs(name: string): boolean {
   return name.startsWith('user.') || name.startsWith('system.posix_acl_') || name === 'security.capability'
 }
 
-function setNodeTimes(descriptor: number, node: TreeNode, status: fs.BigIntStats, report: ReportAttribute): void {
+function setNodeTimes(descriptor: number, node: AttributesOf, status: fs.BigIntStats, report: ReportAttribute): void {
   const modifiedNs = parseTreeTime(node.mtime)
   const accessedNs = parseTreeTime(node.atime) ?? modifiedNs
   if (modifiedNs === undefined || accessedNs === undefined) {

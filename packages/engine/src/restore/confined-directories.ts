@@ -40,6 +40,9 @@ export class ConfinedDirectories implements Disposable {
   /** In the order of their last use, the longest unused first. */
   readonly #descriptors = new Map<ConfinedDirectory, number>()
 
+  /** Those that threads use, by how many uses there are. */
+  readonly #held = new Map<ConfinedDirectory, number>()
+
   /** Takes over the descriptor of the base, and closes it in the end. */
   constructor(baseDescriptor: number, descriptorsMax = 256) {
     const status = fs.fstatSync(baseDescriptor, { bigint: true })
@@ -92,6 +95,25 @@ export class ConfinedDirectories implements Disposable {
     return directory
   }
 
+  /**
+   * A descriptor of the directory that stays open until it is released; undefined when so many are held that others
+   * would lack room.
+   */
+  hold(directory: ConfinedDirectory): { readonly descriptor: number; release(): void } | undefined {
+    const count = this.#held.get(directory) ?? 0
+    if (count === 0 && this.#held.size >= this.#descriptorsMax / 2) return undefined
+    const descriptor = this.descriptorOf(directory)
+    this.#held.set(directory, count + 1)
+    return {
+      descriptor,
+      release: () => {
+        const left = (this.#held.get(directory) ?? 0) - 1
+        if (left > 0) this.#held.set(directory, left)
+        else this.#held.delete(directory)
+      },
+    }
+  }
+
   #open(parent: ConfinedDirectory, name: Buffer): { descriptor: number; device: bigint; inode: bigint } {
     const descriptor = openDirectory(this.place(parent, name))
     try {
@@ -108,6 +130,7 @@ export class ConfinedDirectories implements Disposable {
     this.#descriptors.set(directory, descriptor)
     if (this.#descriptors.size <= this.#descriptorsMax) return
     for (const [longestUnused, itsDescriptor] of this.#descriptors) {
+      if (this.#held.has(longestUnused)) continue
       fs.closeSync(itsDescriptor)
       this.#descriptors.delete(longestUnused)
       return

@@ -8,24 +8,37 @@
  * pack is too short, its blobs are read one by one.
  */
 import { Failure, throwIfCancelled } from '../failure.ts'
-import type { BlobId, BlobLocation, BlobReader, BlobType } from '../repository/types.ts'
+import type { BlobDelivery } from '../repository/crew/protocol.ts'
+import type { BlobDeliverer, BlobId, BlobLocation, BlobReader, BlobType } from '../repository/types.ts'
 import type { ByteBudget } from './byte-budget.ts'
 import { damageOf } from './damage.ts'
+import type { DeliveryOutcome, DeliveryTarget } from './deliver.ts'
 import { planReads, type LocatedBlob, type PlannedRead, type ReadLimits } from './plan-reads.ts'
 
 /** An object store takes about as long to answer another request as to send the bytes of such a gap. */
 const READ_LIMITS: ReadLimits = { gapBytesMax: 256 * 1024, rangeBytesMax: 4 * 1024 * 1024, plainBytesMax: 8 * 1024 * 1024 }
 const READS_MAX = 8
 
-/** A reader that knows every place of a blob. */
-export interface BlobSource extends BlobReader {
+/** A reader that knows every place of a blob. Without threads that deliver, all plaintexts come to the receiver. */
+export interface BlobSource extends BlobReader, Partial<BlobDeliverer> {
   locateAll(type: BlobType, id: BlobId): readonly BlobLocation[]
 }
 
 /** What fetching asks of it. */
 export type FetchSource = Omit<BlobSource, 'loadBlob'>
 
+/** Where a blob is wanted, by threads that put it there. */
+export interface Wanted {
+  readonly targets: readonly DeliveryTarget[]
+  /** Called once the targets are not used any more. */
+  release(): void
+}
+
 export interface BlobReceiver {
+  /** Asked before a blob is read: undefined to get the plaintext by `onBlob`, as happens anyway when a blob is damaged in one place. */
+  wants?(id: BlobId): Wanted | undefined
+  /** Gets what became of each target of a blob that was wanted somewhere. */
+  onDelivered?(id: BlobId, outcomes: readonly DeliveryOutcome[]): void | Promise<void>
   /** Gets the plaintext, whose hash is the id. The next read waits until it has resolved. */
   onBlob(id: BlobId, plaintext: Uint8Array): void | Promise<void>
   /** Gets what cannot be had: `blob.missing` or `blob.damaged`. */
@@ -85,14 +98,17 @@ function bytesHeldBy(read: PlannedRead): number {
 async function fetchRange(
   source: FetchSource, type: BlobType, read: PlannedRead, receiver: BlobReceiver, signal: AbortSignal | undefined,
 ): Promise<void> {
+  const others = receiver.wants === undefined || source.deliverBlobs === undefined ? read.blobs : await deliverRange(source, type, read, receiver, signal)
+  if (others.length === 0) return
   let stored: Uint8Array | undefined
   try {
-    stored = await source.readPack(read.packId, read.offset, read.length)
+    // What is left of a range that has been delivered is little.
+    if (others.length === read.blobs.length) stored = await source.readPack(read.packId, read.offset, read.length)
   } catch (error) {
     if (damageOf(error) === undefined) throw error
   }
   await settleAll(
-    read.blobs.map(async ({ id, location }) => {
+    others.map(async ({ id, location }) => {
       const start = location.offset - read.offset
       const own = stored?.subarray(start, start + location.length)
       const blob = await openAnywhere(source, type, id, location, own)
@@ -101,6 +117,42 @@ async function fetchRange(
       else await receiver.onBlob(id, blob)
     }),
   )
+}
+
+/** Has the blobs of a range delivered that are wanted somewhere, and returns the others. */
+async function deliverRange(
+  source: FetchSource, type: BlobType, read: PlannedRead, receiver: BlobReceiver, signal: AbortSignal | undefined,
+): Promise<readonly LocatedBlob[]> {
+  const others: LocatedBlob[] = []
+  const wanted: (LocatedBlob & Wanted)[] = []
+  for (const blob of read.blobs) {
+    const wish = receiver.wants?.(blob.id)
+    if (wish === undefined) others.push(blob)
+    else wanted.push({ ...blob, targets: wish.targets, release: () => wish.release() })
+  }
+  if (wanted.length === 0) return others
+  let deliveries: readonly BlobDelivery[] = []
+  try {
+    deliveries = await source.deliverBlobs?.(read.packId, read.offset, read.length, wanted.map(({ id, location, targets }) => ({
+      id, start: location.offset - read.offset, length: location.length, form: { plainLength: location.plainLength, compressed: location.compressed }, targets,
+    }))) ?? []
+  } catch (error) {
+    if (damageOf(error) === undefined) throw error
+  } finally {
+    for (const { release } of wanted) release()
+  }
+  throwIfCancelled(signal)
+  for (const [i, { id, location }] of wanted.entries()) {
+    const delivery = deliveries[i]
+    if (delivery !== undefined && 'outcomes' in delivery) await receiver.onDelivered?.(id, delivery.outcomes)
+    else {
+      const blob = await openAnywhere(source, type, id, location, undefined)
+      throwIfCancelled(signal)
+      if (blob instanceof Failure) receiver.onDamage(id, blob)
+      else await receiver.onBlob(id, blob)
+    }
+  }
+  return others
 }
 
 /** Opens a blob from what was read, or from its place in the pack, or from any other place that it has. */

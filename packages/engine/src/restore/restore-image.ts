@@ -15,6 +15,7 @@ import { setAttributes } from './attributes.ts'
 import { ByteBudget } from './byte-budget.ts'
 import { compareChunks, type Chunk, type ComparedChunk } from './chunks.ts'
 import { writeIntoHole, writeOver } from './content-file.ts'
+import { errorOfCall } from './deliver.ts'
 import { openDisk, type DiskContent } from './disk-content.ts'
 import { fetchBlobs } from './fetch-blobs.ts'
 import { findInSnapshot, type SnapshotReader } from './find-in-snapshot.ts'
@@ -149,6 +150,16 @@ async function fillTarget(
 
   const restoreWindow = async (window: ReadonlyMap<BlobId, readonly Chunk[]>): Promise<void> => {
     await fetchBlobs(repository, 'data', window.keys(), {
+      // What is there already is compared before anything is written, which is not left to the threads.
+      wants: (id) => (isNew ? { targets: (window.get(id) ?? []).map(({ offset }) => ({ descriptor, offset })), release: () => undefined } : undefined),
+      onDelivered(id, outcomes) {
+        for (const [i, { length }] of (window.get(id) ?? []).entries()) {
+          const failed = outcomes[i]?.failed
+          if (failed !== undefined) throw errorOfCall(failed)
+          bytesWritten += length
+        }
+        report()
+      },
       async onBlob(id, plaintext) {
         for (const { offset } of window.get(id) ?? []) {
           if (isNew) await writeIntoHole(descriptor, plaintext, offset)

@@ -29,7 +29,8 @@ import { ByteBudget } from './byte-budget.ts'
 import { compareChunks, layOutContent, type Chunk, type ContentList } from './chunks.ts'
 import { ConfinedDirectories, namesBelowBase, O_PATH, type ConfinedDirectory } from './confined-directories.ts'
 import { writeIntoHole, writeOver } from './content-file.ts'
-import { fetchBlobs, type BlobSource } from './fetch-blobs.ts'
+import { errorOfCall, NEW_FILE, PRIVATE_FILE, type DeliveryOutcome, type DeliveryTarget, type FileToMake } from './deliver.ts'
+import { fetchBlobs, type BlobSource, type Wanted } from './fetch-blobs.ts'
 import { findInSnapshot, type SnapshotReader } from './find-in-snapshot.ts'
 import { assertAllowed, openResolvedDirectory, resolvePath } from './resolve-destination.ts'
 import { RestoreWarnings, type RestoreWarning, type RestoreWarningCode } from './restore-warnings.ts'
@@ -38,10 +39,8 @@ import { asDestinationFailure, errorCodeOf, isFatalForDestination, reasonOf } fr
 import { assertSafeNames, TreeSource, type LoadedTree } from './tree-source.ts'
 import { isKnownZeroBlob } from './zero-blobs.ts'
 
-const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY, S_IFMT } = fs.constants
-const NEW_FILE = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
+const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR, S_IFMT } = fs.constants
 
-const PRIVATE_FILE = 0o600
 const PRIVATE_DIRECTORY = 0o700
 
 const BYTES_HELD_MAX = 48 * 1024 * 1024
@@ -143,6 +142,8 @@ interface FileTask extends DirectoryEntry {
   descriptor: number | undefined
   /** Other names of it that the walk has made, in directories that wait for it. */
   readonly furtherNames: DirectoryEntry[]
+  /** Whether a thread makes it, from its beginning to its attributes. */
+  isMade: boolean
   /** Whether any chunk of it has been put in place. */
   hasContent: boolean
   /** Set when it was removed again, because nothing of it could be read. */
@@ -156,6 +157,7 @@ interface FileTask extends DirectoryEntry {
 interface Target {
   readonly file: FileTask
   readonly offset: number
+  readonly length: number
 }
 
 interface Window {
@@ -448,7 +450,7 @@ class TreeRestore {
     const content = layOutContent(this.#blobs, node.content ?? [], Number(node.size))
     const { sizeBytes } = content
     const file: FileTask = {
-      directory, node, sizeBytes, isNew: true, descriptor: undefined, furtherNames: [], hasContent: false, isRemoved: false, pending: 1, problem: undefined,
+      directory, node, sizeBytes, isNew: true, descriptor: undefined, furtherNames: [], isMade: false, hasContent: false, isRemoved: false, pending: 1, problem: undefined,
     }
     if (content.missing > 0) spoil(file, 'content.damaged', 'blob.missing')
     else if (node.size !== BigInt(sizeBytes)) spoil(file, 'content.size_differs', `${sizeBytes} instead of ${node.size} bytes`)
@@ -575,8 +577,9 @@ class TreeRestore {
   async #addToWindow(file: FileTask, chunk: Chunk): Promise<void> {
     const window = this.#window
     const targets = window.targets.get(chunk.blobId)
-    if (targets === undefined) window.targets.set(chunk.blobId, [{ file, offset: chunk.offset }])
-    else targets.push({ file, offset: chunk.offset })
+    const target = { file, offset: chunk.offset, length: chunk.length }
+    if (targets === undefined) window.targets.set(chunk.blobId, [target])
+    else targets.push(target)
     window.chunks += 1
     window.bytes += chunk.length
     if (!window.files.has(file)) {
@@ -600,6 +603,14 @@ class TreeRestore {
 
   async #restoreWindow(window: Window): Promise<void> {
     const receiver = {
+      wants: (id: BlobId): Wanted | undefined => this.#wish(window.targets.get(id) ?? []),
+      onDelivered: async (id: BlobId, outcomes: readonly DeliveryOutcome[]): Promise<void> => {
+        for (const [i, target] of (window.targets.get(id) ?? []).entries()) {
+          // Somebody has put something in the way just now; it is removed when the chunk is written here.
+          if (outcomes[i]?.failed?.code === 'EEXIST') await this.#writeChunk(target.file, await this.#blobs.loadBlob('data', id), target.offset)
+          else this.#noteDelivery(target, outcomes[i])
+        }
+      },
       onBlob: async (id: BlobId, plaintext: Uint8Array): Promise<void> => {
         for (const { file, offset } of window.targets.get(id) ?? []) await this.#writeChunk(file, plaintext, offset)
       },
@@ -611,6 +622,56 @@ class TreeRestore {
       },
     }
     await fetchBlobs(this.#blobs, 'data', window.targets.keys(), receiver, { budget: this.#budget, signal: this.#options.signal })
+  }
+
+  /** Where threads shall put a chunk; undefined when it has to come here, since one of its places is not a new file. */
+  #wish(targets: readonly Target[]): Wanted | undefined {
+    if (targets.some(({ file }) => !file.isNew || isAbandoned(file))) return undefined
+    const releases: (() => void)[] = []
+    const release = () => {
+      for (const each of releases) each()
+    }
+    const wanted: DeliveryTarget[] = []
+    for (const { file, offset, length } of targets) {
+      try {
+        wanted.push(this.#asFileToMake(file, length, releases) ?? { descriptor: this.#openFile(file), offset })
+      } catch (error) {
+        release()
+        if (isFatalForDestination(error)) throw error
+        // It fails again when the chunk comes, and is told then.
+        return undefined
+      }
+    }
+    return { targets: wanted, release }
+  }
+
+  /** A file that a thread can make alone; undefined for one that has several chunks, several names or is open. */
+  #asFileToMake(file: FileTask, length: number, releases: (() => void)[]): FileToMake | undefined {
+    const { node, directory, descriptor } = file
+    if (descriptor !== undefined || length !== file.sizeBytes || node.links > 1n) return undefined
+    const held = this.#directories.hold(directory.place)
+    if (held === undefined) return undefined
+    releases.push(() => held.release())
+    const { mode, uid, gid, mtime, atime, extendedAttributes } = node
+    // A name is a part of its directory's bytes, all of which would go along with it.
+    return { directory: held.descriptor, name: node.name.toString('latin1'), attributes: { mode, uid, gid, mtime, atime, extendedAttributes } }
+  }
+
+  #noteDelivery(target: Target, outcome: DeliveryOutcome | undefined): void {
+    const { file } = target
+    if (outcome === undefined) throw new Error('A delivery was not answered.')
+    const { failed, isMade, reports } = outcome
+    for (const [code, reason] of reports) this.#warn(file.directory, file.node, code, reason)
+    file.isMade = isMade
+    if (failed === undefined) {
+      file.hasContent = true
+      this.#bytesWritten += target.length
+    } else {
+      const error = errorOfCall(failed)
+      if (isFatalForDestination(error)) throw error
+      spoil(file, file.descriptor === undefined && !isMade ? 'not_created' : 'not_written', failed.code)
+    }
+    this.#finishPart(file)
   }
 
   async #writeChunk(file: FileTask, plaintext: Uint8Array, offset: number): Promise<void> {
@@ -660,7 +721,7 @@ class TreeRestore {
     // A file of which nothing could be read is not made: an empty one would look like a real one.
     const isLost = file.isNew && !file.hasContent && file.problem?.code === 'content.damaged'
     try {
-      if (!isLost && !isAbandoned(file)) {
+      if (!isLost && !isAbandoned(file) && !file.isMade) {
         const descriptor = this.#openFile(file)
         // Zeros at the end of a new file were not written.
         if (file.isNew && fs.fstatSync(descriptor).size < file.sizeBytes) fs.ftruncateSync(descriptor, file.sizeBytes)

@@ -37,6 +37,8 @@ export function sparseRuns(bytes: Uint8Array, offset: number): Run[] {
 /** Whether all bytes are zero. */
 export function isZero(bytes: Uint8Array): boolean {
   for (let at = 0; at < bytes.length; at += HOLE_BYTES) {
+    // Most data shows at the first byte that it is none.
+    if (bytes[at] !== 0) return false
     const end = Math.min(at + HOLE_BYTES, bytes.length)
     if (ZEROS.compare(bytes, at, end, 0, end - at) !== 0) return false
   }

@@ -7,6 +7,7 @@ import os from 'node:os'
 import { createSealer } from '../../crypto/envelope.ts'
 import type { Sealer, SealingKey } from '../../crypto/envelope.ts'
 import { idOf } from '../../crypto/ids.ts'
+import type { DeliveryTarget } from '../../restore/deliver.ts'
 import { tableOf } from '../index-table.ts'
 import type { IndexTable } from '../index-table.ts'
 import { openIndexFile } from '../sealed-files.ts'
@@ -15,7 +16,8 @@ import { hashSlot, idIn, openStored, plaintextIn, sealedIn, sealSlot, slotBytes 
 import type { SealedBlob, SealingRules, StoredForm } from './blob-work.ts'
 import { Gatherer } from './gatherer.ts'
 import { packPlaces } from './protocol.ts'
-import type { Answers, OpenedBlob, OpenOrder, SealOrder, SlotPlace } from './protocol.ts'
+import { deliverBlobs } from './deliver-blobs.ts'
+import type { Answers, BlobDelivery, OpenedBlob, OpenOrder, SealOrder, SlotPlace } from './protocol.ts'
 import { SlabPool } from './slab-pool.ts'
 import type { Slab } from './slab-pool.ts'
 import { verifyPack } from './verify-pack.ts'
@@ -40,6 +42,17 @@ const INDEX_WEIGHT = 8
 /** In place, as long as no worker runs: blobs up to this size, until so much has been done. */
 const IN_PLACE_BLOB_BYTES_MAX = 64 * 1024
 const IN_PLACE_BYTES_MAX = 1024 * 1024
+
+/** A stored blob in a range of a pack, and where its plaintext is wanted. */
+export interface BlobToDeliver {
+  readonly id: BlobId
+  /** Bytes from the start of the range. */
+  readonly start: number
+  /** Stored bytes. */
+  readonly length: number
+  readonly form: StoredForm
+  readonly targets: readonly DeliveryTarget[]
+}
 
 /** Bytes in memory that the workers see. */
 export interface HeldBytes {
@@ -164,6 +177,26 @@ export class BlobCrew {
       )
     } finally {
       bytes.release()
+    }
+  }
+
+  /** Has blobs opened and put where they are wanted; the range that they lie in is read to where the crew sees it. */
+  async deliver(rangeBytes: number, read: (memory: Uint8Array) => Promise<void>, blobs: readonly BlobToDeliver[]): Promise<readonly BlobDelivery[]> {
+    const ids = Buffer.allocUnsafeSlow(blobs.length * 32)
+    for (const [i, { id }] of blobs.entries()) ids.write(id, i * 32, 'hex')
+    const orders = blobs.map(({ start, length, form, targets }) => ({ start, length, form, targets }))
+    const plainBytes = blobs.reduce((sum, { form }) => sum + form.plainLength + BLOB_WEIGHT, 0)
+    if (this.#staysInPlace(plainBytes)) {
+      const memory = new Uint8Array(rangeBytes)
+      await read(memory)
+      return deliverBlobs(this.#sealer, memory.buffer, ids, orders)
+    }
+    const slab = await this.#slabs.take(rangeBytes)
+    try {
+      await read(slab.bytes.subarray(0, rangeBytes))
+      return await workerPool.submit(this.#getKeyId(), { kind: 'deliver', memory: slab.memory, ids, blobs: orders }, plainBytes)
+    } finally {
+      this.#slabs.give(slab)
     }
   }
 

@@ -1,6 +1,7 @@
 import type { SealingKey } from '../../crypto/envelope.ts'
 import type { Failure } from '../../failure.ts'
 import type { IndexTable } from '../index-table.ts'
+import type { DeliveryOutcome, DeliveryTarget } from '../../restore/deliver.ts'
 import type { BlobType, PackId } from '../types.ts'
 import type { SealingRules, StoredForm } from './blob-work.ts'
 import type { PackTable, PackVerdict } from './verify-pack.ts'
@@ -73,10 +74,18 @@ export type Work =
   /** An index file as it was read. */
   | { readonly kind: 'index'; readonly id: string; readonly stored: Uint8Array }
   | { readonly kind: 'name'; readonly memory: SharedArrayBuffer; readonly bytes: number }
+  /** Stored blobs in a range of a pack, which lies at the beginning of some memory. The ids come one after the other. */
+  | {
+      readonly kind: 'deliver'; readonly memory: SharedArrayBuffer; readonly ids: Uint8Array
+      readonly blobs: readonly { readonly start: number; readonly length: number; readonly form: StoredForm; readonly targets: readonly DeliveryTarget[] }[]
+    }
   /** A pack that lies at the beginning of some memory. */
   | { readonly kind: 'verify'; readonly memory: SharedArrayBuffer; readonly bytes: number; readonly packId: PackId; readonly table: PackTable }
 
 export type OpenedBlob = { readonly plaintext: Uint8Array } | { readonly damage: string }
+
+/** What became of each target of a blob, or how the blob is damaged. */
+export type BlobDelivery = { readonly outcomes: readonly DeliveryOutcome[] } | { readonly damage: string }
 
 /** What each kind of work answers. */
 export interface Answers {
@@ -88,6 +97,8 @@ export interface Answers {
   /** The hash of the memory's first bytes. */
   readonly name: PackId
   readonly verify: PackVerdict
+  /** For each blob what became of its targets, or how it is damaged. */
+  readonly deliver: readonly BlobDelivery[]
 }
 
 /** What goes to a worker. A key comes before the first work that needs it. */

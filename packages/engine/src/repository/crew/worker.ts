@@ -12,6 +12,7 @@ import type { PackId } from '../types.ts'
 import { hashSlot, openStored, sealSlot, slotBytes } from './blob-work.ts'
 import type { SealingRules } from './blob-work.ts'
 import { unpackPlaces } from './protocol.ts'
+import { deliverBlobs } from './deliver-blobs.ts'
 import type { Answers, Order, Places, Reply, Work } from './protocol.ts'
 import { verifyPack } from './verify-pack.ts'
 
@@ -65,6 +66,8 @@ function run(sealer: Sealer, rules: SealingRules, work: Work, transfers: Transfe
     }
     case 'name':
       return idOf<PackId>(new Uint8Array(work.memory, 0, work.bytes))
+    case 'deliver':
+      return deliverBlobs(sealer, work.memory, work.ids, work.blobs)
     case 'verify':
       return verifyPack(sealer, work.packId, new Uint8Array(work.memory, 0, work.bytes), work.table)
   }

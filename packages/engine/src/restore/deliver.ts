@@ -1,0 +1,92 @@
+/**
+ * Puts the plaintext of a blob where a restore wants it, in whichever thread has opened the blob: into files that are
+ * open, which all threads of the process share, or into a small file of its own, which is made, filled, given
+ * its attributes and closed at once.
+ */
+import * as fs from 'node:fs'
+import { pathIn } from '../posix/posix.ts'
+import { setAttributes, type AttributesOf } from './attributes.ts'
+import { writeIntoHoleNow } from './content-file.ts'
+import type { RestoreWarningCode } from './restore-warnings.ts'
+import { errorCodeOf } from './system-errors.ts'
+
+const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = fs.constants
+/** How a file is opened that must not be there yet. */
+export const NEW_FILE = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
+/** What is made is private to the restore at first. */
+export const PRIVATE_FILE = 0o600
+
+/** A place in an open file that reads as zeros there. */
+export interface PlaceInFile {
+  readonly descriptor: number
+  /** Bytes from the start of the file. */
+  readonly offset: number
+}
+
+/** A file that is not there yet, and whose whole content is the blob. */
+export interface FileToMake {
+  /** The descriptor of its directory. */
+  readonly directory: number
+  /** The bytes of its name, each as a character. */
+  readonly name: string
+  readonly attributes: AttributesOf
+}
+
+export type DeliveryTarget = PlaceInFile | FileToMake
+
+/** A system call that has failed, in a form that goes from thread to thread. */
+export interface FailedCall {
+  readonly message: string
+  readonly code: string
+  readonly syscall: string
+}
+
+export interface DeliveryOutcome {
+  /** Undefined when everything is in place. */
+  readonly failed: FailedCall | undefined
+  /** Whether the file to make has been made, even if it could not be filled. */
+  readonly isMade: boolean
+  /** What could not be set of its attributes. */
+  readonly reports: readonly (readonly [code: RestoreWarningCode, reason: string])[]
+}
+
+const IN_PLACE: DeliveryOutcome = { failed: undefined, isMade: false, reports: [] }
+
+/** Puts a plaintext into one place. Failed system calls are told; whatever else goes wrong is thrown. */
+export function deliver(plaintext: Uint8Array, target: DeliveryTarget): DeliveryOutcome {
+  if ('name' in target) return makeFile(plaintext, target)
+  try {
+    writeIntoHoleNow(target.descriptor, plaintext, target.offset)
+    return IN_PLACE
+  } catch (error) {
+    return { ...IN_PLACE, failed: failedCallOf(error) }
+  }
+}
+
+function makeFile(plaintext: Uint8Array, { directory, name, attributes }: FileToMake): DeliveryOutcome {
+  const reports: [RestoreWarningCode, string][] = []
+  let descriptor: number | undefined
+  try {
+    descriptor = fs.openSync(pathIn(directory, Buffer.from(name, 'latin1')), NEW_FILE, PRIVATE_FILE)
+    // Zeros at the end are not written.
+    if (writeIntoHoleNow(descriptor, plaintext, 0) < plaintext.length) fs.ftruncateSync(descriptor, plaintext.length)
+    setAttributes(descriptor, attributes, (code, reason) => reports.push([code, reason]))
+    return { failed: undefined, isMade: true, reports }
+  } catch (error) {
+    return { failed: failedCallOf(error), isMade: descriptor !== undefined, reports }
+  } finally {
+    if (descriptor !== undefined) fs.closeSync(descriptor)
+  }
+}
+
+function failedCallOf(error: unknown): FailedCall {
+  const code = errorCodeOf(error)
+  if (code === undefined) throw error
+  const { message, syscall = '' } = error as NodeJS.ErrnoException
+  return { message, code, syscall }
+}
+
+/** The error as the thread had it. */
+export function errorOfCall({ message, code, syscall }: FailedCall): NodeJS.ErrnoException {
+  return Object.assign(new Error(message), { code, syscall })
+}
