@@ -56,7 +56,7 @@ const layers: readonly (readonly string[])[] = [
   ['jobs', 'operations', 'events', 'identity', 'resources'],
   ['backups', 'checkpoints', 'vaults', 'policies', 'tags', 'protectables', 'populate'],
   ['verify', 'browse'],
-  ['agent-host'],
+  ['agent-host', 'scheduler'],
   ['tasks'],
   ['http'],
 ]

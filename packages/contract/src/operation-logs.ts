@@ -68,6 +68,11 @@ const OperationExtraInfo = Type.Object({
     task_id: NullableText('Internal job id.'),
   }),
   resource: Type.Optional(OperationResource),
+  schedule: Type.Optional(Type.Object({
+    due_at: Type.String({ description: 'When the policy was due.' }),
+    missed_runs: Type.Integer({ minimum: 0, description: 'Earlier due times that this run makes up for.' }),
+    moved: Type.Boolean({ description: 'The clock time of the rule was skipped that day; the run came right after.' }),
+  }, { description: 'Only of runs that a schedule started; not a part of the cloud\'s.' })),
   backup: Type.Optional(Type.Object({
     backup_id: Type.String(),
     backup_name: Type.String(),

@@ -24,6 +24,7 @@ import { vaultRoutes } from './http/routes/vault-routes.ts'
 import { verifyRoutes } from './http/routes/verify-routes.ts'
 import { verifyMasterKey } from './db/catalogue-facts.ts'
 import { authenticate, makeBootstrapUser, updateBootstrapEndpoint } from './identity/index.ts'
+import { openScheduler, type Scheduler, type SchedulerOptions } from './scheduler/index.ts'
 import { openSecrets } from './secrets.ts'
 import { keepScrubbing } from './verify/index.ts'
 
@@ -31,6 +32,7 @@ import { keepScrubbing } from './verify/index.ts'
 const CALLS_PATIENCE_MS = 5000
 
 export interface Service extends AsyncDisposable {
+  readonly scheduler: Scheduler
   readonly app: FastifyInstance
   readonly deps: Deps
   /** Opens the port of the configuration (0: any free one), and records the address in bootstrap.json. */
@@ -43,6 +45,8 @@ export interface ServiceOverrides {
   readonly clock?: Clock
   /** 'none' starts no agent: jobs wait, for tests that look at what comes before they run. */
   readonly agent?: AgentHostOptions | 'none' | undefined
+  /** With the timer 'manual' policies run when `scheduler.tick` is called, and not before. */
+  readonly scheduler?: SchedulerOptions | undefined
 }
 
 /** Every operation that the server answers. */
@@ -103,6 +107,7 @@ async function assemble(
   })
   const agents = overrides.agent === 'none' ? undefined : await openAgentHost(deps, overrides.agent)
   const stopScrubbing = overrides.agent === 'none' ? undefined : keepScrubbing(deps)
+  const scheduler = openScheduler(deps, overrides.scheduler)
   async function listen(): Promise<{ url: string }> {
     const { host, port } = config.listen
     try {
@@ -119,7 +124,7 @@ async function assemble(
     // A client that never ends its request must not keep the server from ending.
     stopScrubbing?.()
     const impatience = setTimeout(() => app.server.closeAllConnections(), CALLS_PATIENCE_MS)
-    await Promise.all([app.close().finally(() => clearTimeout(impatience)), agents?.close()])
+    await Promise.all([app.close().finally(() => clearTimeout(impatience)), agents?.close(), scheduler.close()])
     await db.destroy()
     release()
   }
@@ -127,7 +132,7 @@ async function assemble(
     closing ??= closeOnce()
     return closing
   }
-  return { app, deps, listen, close, [Symbol.asyncDispose]: close }
+  return { app, deps, scheduler, listen, close, [Symbol.asyncDispose]: close }
 }
 
 /** An address that a client on this machine can use, also when the server listens on all of them. */

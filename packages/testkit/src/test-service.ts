@@ -67,7 +67,7 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
       database: database?.url,
       ...options.config,
       dataDir,
-    }, { clock, agent: options.agent })
+    }, { clock, agent: options.agent, scheduler: { timer: 'manual' } })
     return await connect(service, { clock, dataDir, removeData })
   } catch (error) {
     await service?.close()

@@ -2,12 +2,12 @@ import type { Transaction } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
 import { Failure } from '../failures.ts'
-import type { BackupId, ProjectId } from '../ids.ts'
+import type { BackupId, PolicyId, ProjectId } from '../ids.ts'
 import { insertJob } from '../jobs/index.ts'
 import { insertOperationLog } from '../operations/index.ts'
 import { settleCheckpoint } from '../checkpoints/index.ts'
 import { parseUuid } from '../parse-id.ts'
-import { refuseBackupDeletionIfLocked } from '../vaults/index.ts'
+import { mayExpire, refuseBackupDeletionIfLocked } from '../vaults/index.ts'
 import { changeBackup, findBackup, listChildren } from './backup-store.ts'
 
 /**
@@ -30,13 +30,20 @@ export async function deleteBackup(
   if (isOwn) deps.wakeAgents()
 }
 
-async function startDeletion(tx: Transaction, backup: Row<'backups'>, requestId: string, now: number): Promise<void> {
+/** For retention: a locked vault lets its automatic backups go in their own time. Throws as a deletion by a call does. */
+export async function expireBackup(
+  tx: Transaction, backup: Row<'backups'>, expiry: { readonly requestId: string, readonly policyId: PolicyId, readonly now: number },
+): Promise<void> {
+  await startDeletion(tx, backup, expiry.requestId, expiry.now, expiry.policyId)
+}
+
+async function startDeletion(tx: Transaction, backup: Row<'backups'>, requestId: string, now: number, expiredBy?: PolicyId): Promise<void> {
   const { project_id: projectId, id: backupId } = backup
   const vault = await tx.selectFrom('vaults').selectAll()
     .where('project_id', '=', projectId).where('id', '=', backup.vault_id)
     .executeTakeFirst()
   if (vault === undefined) throw new Failure('backup.not_found', { backupId })
-  await assertDeletable(tx, backup, vault)
+  await assertDeletable(tx, backup, vault, now, expiredBy)
   const parts = [backup, ...await listChildren(tx, projectId, backupId)]
   for (const part of parts) await changeBackup(tx, projectId, part.id, { status: 'waiting_delete', updated_at: now })
   await settleCheckpoint(tx, projectId, backup.checkpoint_id)
@@ -44,6 +51,7 @@ async function startDeletion(tx: Transaction, backup: Row<'backups'>, requestId:
     type: 'delete',
     vault,
     backupId,
+    policyId: expiredBy,
     resource: { id: backup.resource_id, type: backup.resource_type, name: backup.resource_name },
     requestId,
     parts: { delete: { backup_id: backupId, backup_name: backup.name } },
@@ -60,12 +68,14 @@ async function startDeletion(tx: Transaction, backup: Row<'backups'>, requestId:
   })
 }
 
-async function assertDeletable(tx: Transaction, backup: Row<'backups'>, vault: Row<'vaults'>): Promise<void> {
+async function assertDeletable(
+  tx: Transaction, backup: Row<'backups'>, vault: Row<'vaults'>, now: number, expiredBy: PolicyId | undefined,
+): Promise<void> {
   const { id: backupId, status, parent_id: parentId } = backup
   if (parentId !== null) throw new Failure('backup.is_child', { backupId, parentId })
   if (status === 'waiting_restore' || status === 'restoring' || await isBeingReplicated(tx, backup)) throw new Failure('backup.in_use', { backupId })
   if (status !== 'available' && status !== 'error') throw new Failure('backup.status_forbids_delete', { backupId, status })
-  refuseBackupDeletionIfLocked(vault, backup)
+  if (expiredBy === undefined || !mayExpire(vault, backup, now)) refuseBackupDeletionIfLocked(vault, backup)
   const [image] = JSON.parse(backup.os_images_data ?? '[]') as { image_id: string }[]
   if (image !== undefined) throw new Failure('backup.used_by_image', { backupId, imageId: image.image_id })
   if (await isComparedWith(tx, backup)) {

@@ -1,7 +1,7 @@
 export { openBackupCounter, type CountBackups } from './backup-counter.ts'
 export { changeBackup, deleteBackupRows, findBackup, insertBackups } from './backup-store.ts'
 export { backupPageToWire, metadataToWire, shownBackupToWire } from './backup-wire.ts'
-export { deleteBackup } from './delete-backup.ts'
+export { deleteBackup, expireBackup } from './delete-backup.ts'
 export { listBackups } from './list-backups.ts'
 export { setProtectStatus } from './record-protect-status.ts'
 export { restoreBackup } from './restore-backup.ts'

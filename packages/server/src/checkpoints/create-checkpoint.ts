@@ -1,12 +1,14 @@
 import type { CreateCheckpointBody } from '@opencbr/contract'
 import { insertBackups, setProtectStatus } from '../backups/index.ts'
+import { formatTime, type Micros } from '../clock.ts'
 import type { Transaction } from '../db/database.ts'
 import type { NewRow, Row } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
 import { Failure } from '../failures.ts'
-import { newUuid, randomHex, type BackupId, type CheckpointId, type ProjectId, type ResourceId, type VaultId } from '../ids.ts'
+import { newUuid, randomHex, type BackupId, type CheckpointId, type PolicyId, type ProjectId, type ResourceId, type VaultId } from '../ids.ts'
 import { insertJob } from '../jobs/index.ts'
 import { insertOperationLog } from '../operations/index.ts'
+import { expiryOf, findBackupPolicyOf, findPolicy, parseDefinition, retentionOf } from '../policies/index.ts'
 import { parseUuid } from '../parse-id.ts'
 import { chooseResources, nameBackup, nameRun } from './checkpoint.ts'
 import { findVaultToRun, insertCheckpoint, listResourcesToRun, listWrittenTo } from './checkpoint-store.ts'
@@ -18,6 +20,19 @@ type Parameters = NonNullable<Order['parameters']>
 
 const BYTES_PER_GB = 1024 ** 3
 
+/** The due time of a policy for which a run is started. */
+export interface DueTime {
+  readonly at: Micros
+  /** Earlier due times that nobody was there for, and for which this run makes up. */
+  readonly missed: number
+  /** The wall clock that the rule names was skipped that day, so the run came right after. */
+  readonly moved: boolean
+}
+
+export function dueTimeToWire(due: DueTime) {
+  return { due_at: formatTime(due.at), missed_runs: due.missed, moved: due.moved }
+}
+
 /**
  * Starts a backup of a vault's resources, or of the named ones, and names those skipped as busy.
  * Everything is written before the answer: clients list the vault's running tasks straight away and
@@ -28,19 +43,36 @@ export async function createCheckpoint(
   caller: { projectId: ProjectId, requestId: string },
   order: Order,
 ): Promise<CheckpointView> {
+  const view = await deps.db.transaction().execute((tx) => startCheckpoint(tx, deps, caller, order))
+  deps.wakeAgents()
+  return view
+}
+
+/** The same within a transaction, after which the caller wakes the agents. `due`: the due time of a policy asks for it. */
+export async function startCheckpoint(
+  tx: Transaction, deps: Pick<Deps, 'clock' | 'config'>, caller: { projectId: ProjectId, requestId: string }, order: Order, due?: DueTime,
+): Promise<CheckpointView> {
   const vaultId = parseUuid<VaultId>('checkpoint.vault_id', order.vault_id)
   const parameters = order.parameters ?? {}
   const named = readNamedResources(parameters)
-  const view = await deps.db.transaction().execute(async (tx) => {
-    const vault = await findVaultToRun(tx, caller.projectId, vaultId)
-    if (vault === undefined) throw new Failure('vault.not_found', { vaultId })
-    assertMayRun(vault)
-    if (parameters.policy_id !== undefined) throw new Failure('policy.not_found', { policyId: parameters.policy_id })
-    const resources = pickNamed(vault, await listResourcesToRun(tx, caller.projectId, vaultId), named)
-    return startRun(tx, { vault, resources, parameters, caller, now: deps.clock.now(), zone: deps.config.region })
-  })
-  deps.wakeAgents()
-  return view
+  const vault = await findVaultToRun(tx, caller.projectId, vaultId)
+  if (vault === undefined) throw new Failure('vault.not_found', { vaultId })
+  assertMayRun(vault)
+  const policy = await findPolicyOfRun(tx, vault, parameters)
+  const members = await listResourcesToRun(tx, caller.projectId, vaultId)
+  // Suspended resources do not follow the policy of their vault.
+  const resources = pickNamed(vault, due === undefined ? members : members.filter((member) => member.auto_protect === 1), named)
+  return startRun(tx, { vault, resources, parameters, caller, policy, due, now: deps.clock.now(), zone: deps.config.region })
+}
+
+/** An automatic run is one of the policy that it names, or else of the vault's own; its retention then applies. */
+async function findPolicyOfRun(tx: Transaction, vault: Row<'vaults'>, parameters: Parameters): Promise<Row<'policies'> | undefined> {
+  const { policy_id: named, auto_trigger: automatic = false } = parameters
+  if (named === undefined || named === '') return automatic ? findBackupPolicyOf(tx, vault.project_id, vault.id) : undefined
+  const policyId = parseUuid<PolicyId>('checkpoint.parameters.policy_id', named)
+  const policy = await findPolicy(tx, vault.project_id, policyId)
+  if (policy?.operation_type !== 'backup') throw new Failure('policy.not_found', { policyId })
+  return policy
 }
 
 function assertMayRun(vault: Row<'vaults'>): void {
@@ -88,6 +120,8 @@ interface Run {
   readonly vault: Row<'vaults'>
   readonly resources: readonly Row<'vault_resources'>[]
   readonly parameters: Parameters
+  readonly policy: Row<'policies'> | undefined
+  readonly due: DueTime | undefined
   readonly caller: { readonly projectId: ProjectId, readonly requestId: string }
   readonly now: number
   readonly zone: string
@@ -126,8 +160,9 @@ async function startRun(tx: Transaction, run: Run): Promise<CheckpointView> {
 }
 
 function newBackup(
-  { vault, zone, now }: Run, checkpoint: NewRow<'checkpoints'>, resource: Row<'vault_resources'>, name: string,
+  { vault, zone, now, policy }: Run, checkpoint: NewRow<'checkpoints'>, resource: Row<'vault_resources'>, name: string,
 ): NewRow<'backups'> {
+  const keptBy = checkpoint.auto_trigger === 1 ? policy : undefined
   return {
     id: newUuid<BackupId>(),
     project_id: vault.project_id,
@@ -150,7 +185,7 @@ function newBackup(
     created_at: now,
     updated_at: now,
     protected_at: null,
-    expired_at: null,
+    expired_at: keptBy === undefined ? null : expiryOf(retentionOf(parseDefinition(keptBy.operation_definition)), now),
     bootable: null,
     snapshot_id: null,
     support_lld: 0,
@@ -166,18 +201,21 @@ function newBackup(
     content_bytes: 0,
     stored_bytes: 0,
     version: 3,
+    policy_id: keptBy?.id ?? null,
   }
 }
 
-async function startTask(tx: Transaction, { vault, caller, now }: Run, backup: NewRow<'backups'>): Promise<void> {
+async function startTask(tx: Transaction, { vault, caller, now, policy, due }: Run, backup: NewRow<'backups'>): Promise<void> {
   const operationLogId = await insertOperationLog(tx, {
     type: 'backup',
     vault,
     checkpointId: backup.checkpoint_id,
     backupId: backup.id,
     resource: { id: backup.resource_id, type: backup.resource_type, name: backup.resource_name },
+    policyId: policy?.id,
     requestId: caller.requestId,
     parts: {
+      ...(due === undefined ? {} : { schedule: dueTimeToWire(due) }),
       backup: {
         backup_id: backup.id,
         backup_name: backup.name,

@@ -325,7 +325,7 @@ export interface ReplicationRecordTable {
   created_at: Micros
 }
 
-export type OperationType = 'backup' | 'restore' | 'delete' | 'remove_resource' | 'vault_delete'
+export type OperationType = 'backup' | 'replication' | 'restore' | 'delete' | 'remove_resource' | 'vault_delete'
 export type OperationStatus = 'waiting' | 'running' | 'success' | 'failed' | 'timeout' | 'skipped'
 
 export interface OperationLogTable {

@@ -68,5 +68,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   const madeByPolicy = sql<SqlBool>`policy_id is not null`
   await db.schema.createIndex('backups_by_policy').on('backups')
     .columns(['policy_id', 'vault_id', 'resource_id', 'created_at', 'id']).where(madeByPolicy).execute()
+  await db.schema.createIndex('backups_failed_by_policy').on('backups').columns(['vault_id', 'resource_id', 'created_at', 'id'])
+    .where(sql<SqlBool>`status = 'error' and policy_id is not null`).execute()
   await db.schema.createIndex('backups_by_expiry').on('backups').columns(['expired_at', 'id']).where(madeByPolicy).execute()
 }

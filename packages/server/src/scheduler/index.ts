@@ -1,0 +1,1 @@
+export { openScheduler, type Scheduler, type SchedulerOptions } from './scheduler.ts'
