@@ -43,7 +43,8 @@ export async function expireBackups(deps: SchedulerDeps, tell: TellMistake): Pro
   const now = deps.clock.now()
   const turn = await deps.db.transaction().execute((tx) => takeTurn(tx, now))
   if (turn === undefined) return
-  await deps.db.deleteFrom('policy_runs').where('ran_at', '<', now - RUN_HISTORY).execute()
+  // Were the clock wrong, these rows would be missed when it is put right: they keep due times from running again.
+  if (!turn.held) await deps.db.deleteFrom('policy_runs').where('ran_at', '<', now - RUN_HISTORY).execute()
   await takeBackPlans(deps, now)
   const handle = (found: readonly NewPlan[]): Promise<number> => planOrCarryOut(deps, found, { now, held: turn.held, tell })
   let started = await handle(await findAged(deps.db, now)) + await handle(await findFailed(deps.db, now))

@@ -20,7 +20,7 @@ import { randomHex, type CheckpointId } from '../ids.ts'
 import { listLiveJobs } from '../jobs/index.ts'
 import { finishOperation, insertOperationLog } from '../operations/index.ts'
 import { changeBinding, countRuns, findBinding, findPolicy, latestRun, nextRunOf, parseDefinition, scheduleOf } from '../policies/index.ts'
-import { findVault } from '../vaults/index.ts'
+import { bindAutomatically, findVault } from '../vaults/index.ts'
 
 export type SchedulerDeps = Pick<Deps, 'db' | 'clock' | 'config' | 'wakeAgents'>
 export type TellMistake = (what: string, error: unknown) => void
@@ -140,6 +140,7 @@ async function startBackups(tx: Transaction, deps: SchedulerDeps, { binding, pol
   if (live.some((job) => job.kind === 'backup')) {
     return notStarted('skipped', 'BackupService.0002', 'A backup of this vault was still running when the policy was due.')
   }
+  await bindAutomatically(deps, tx, vault)
   const full = isFullDue(binding, parseDefinition(policy.operation_definition).full_backup_interval, now)
   try {
     const { checkpoint } = await startCheckpoint(tx, deps, { projectId: vault.project_id, requestId: randomHex(32) }, {
