@@ -53,7 +53,7 @@ test('packages import one way', () => {
 const layers: readonly (readonly string[])[] = [
   ['clock.ts', 'ids.ts', 'config.ts', 'failures.ts', 'secrets.ts', 'tag.ts'],
   ['db', 'deps.ts'],
-  ['jobs', 'operations', 'events', 'identity', 'resources'],
+  ['jobs', 'servers', 'operations', 'events', 'identity', 'resources'],
   ['backups', 'checkpoints', 'vaults', 'policies', 'tags', 'protectables', 'populate'],
   ['verify', 'browse'],
   ['agent-host', 'scheduler'],

@@ -37,6 +37,12 @@ test('an agent of an earlier boot or another container of this deployment is dea
   assert.equal(isDeadPredecessor(installation, nameOf({ namespace: '1' })), true)
 })
 
+test('where servers share a catalogue, an agent of another boot may be a living fellow, and one of this boot may not', () => {
+  assert.equal(isDeadPredecessor(installation, nameOf({ boot: 'ff' }), { hasFellows: true }), false)
+  assert.equal(isDeadPredecessor(installation, nameOf({ namespace: '1' }), { hasFellows: true }), false)
+  assert.equal(isDeadPredecessor(installation, nameOf({ startedAt: '1' }), { hasFellows: true }), true)
+})
+
 test('nothing is known of anybody else', () => {
   assert.equal(isDeadPredecessor('cd34', nameOf({ startedAt: '1' })), false)
   for (const name of ['backup-host', '', 'cbr-', `x${nameOf({ startedAt: '1' })}`]) assert.equal(isDeadPredecessor(installation, name), false, name)

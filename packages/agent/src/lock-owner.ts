@@ -6,7 +6,8 @@
  *
  * - in the same boot and namespace: when there is no process of this id and start time;
  * - in another one: because the server owns the data directory by a kernel lock, so the server whose
- *   agent that was is dead, its boot or container over, and with it the agent.
+ *   agent that was is dead, its boot or container over, and with it the agent. Not so where several
+ *   servers share a catalogue: it may be a fellow's on another machine.
  *
  * Of locks of anybody else nothing is known.
  */
@@ -40,11 +41,11 @@ export function lockHostname(installation: string): string {
 }
 
 /** Whether a lock was taken by an earlier agent of this deployment that certainly runs no more. */
-export function isDeadPredecessor(installation: string, hostname: string): boolean {
+export function isDeadPredecessor(installation: string, hostname: string, { hasFellows }: { readonly hasFellows: boolean } = { hasFellows: false }): boolean {
   const fields = OWNER.exec(hostname)?.groups
   if (fields === undefined || fields['installation'] !== installation) return false
   const own = currentOwner(installation)
-  if (fields['boot'] !== own.boot || fields['namespace'] !== own.namespace) return true
+  if (fields['boot'] !== own.boot || fields['namespace'] !== own.namespace) return !hasFellows
   return startOf(Number(fields['pid'])) !== fields['startedAt']
 }
 

@@ -12,6 +12,8 @@ export interface AgentSettings {
   readonly snapshotHostname: string
   /** Identifies the deployment's catalogue, so that the agent knows locks of its own predecessors. */
   readonly installation: string
+  /** Whether agents of other servers, perhaps on other machines, work for the same deployment. */
+  readonly hasFellows: boolean
   /** Absolute directories inside which sources and destinations must lie. */
   readonly allowedRoots: readonly string[]
   /** Absolute paths that are neither backed up nor restored to: the server's own data. */

@@ -109,14 +109,14 @@ async function createOnce(vault: VaultAccess, directory: string): Promise<void> 
 }
 
 async function lockWithPatience(repository: Repository, { settings, signal }: WorkContext, exclusive: boolean): Promise<RepositoryLock> {
-  const { installation } = settings
+  const { installation, hasFellows } = settings
   const impatientAt = performance.now() + settings.lockPatienceMs
   for (;;) {
     try {
       return await repository.lock({
         exclusive,
         hostname: lockHostname(installation),
-        ownerIsDead: (lock) => isDeadPredecessor(installation, lock.hostname),
+        ownerIsDead: (lock) => isDeadPredecessor(installation, lock.hostname, { hasFellows }),
         signal,
       })
     } catch (error) {

@@ -13,6 +13,7 @@ export interface ServeFlags {
   readonly data?: string
   readonly database?: string
   readonly masterKeyFile?: string
+  readonly storage?: string
   readonly listen?: string
   readonly allowPath?: readonly string[]
   readonly region?: string
@@ -21,6 +22,7 @@ export interface ServeFlags {
   readonly jobsPerAgent?: string
   readonly writersPerVault?: string
   readonly stuckAfter?: string
+  readonly serverLease?: string
   readonly config?: string
 }
 
@@ -47,10 +49,12 @@ export function readServeSettings(flags: ServeFlags, environment: Environment, w
     file, 'strict_resources', asBoolean,
   )
   const masterKeyFile = text(flags.masterKeyFile, 'OPENCBR_MASTER_KEY_FILE', 'master_key_file')?.value
+  const storage = text(flags.storage, 'OPENCBR_STORAGE', 'storage')?.value
   return {
     dataDir: resolve(workingDirectory, text(flags.data, 'OPENCBR_DATA', 'data')?.value ?? serveDefaults.data),
     database: parseDatabase(text(flags.database, 'OPENCBR_DATABASE', 'database')),
     masterKeyFile: masterKeyFile === undefined ? undefined : resolve(workingDirectory, masterKeyFile),
+    storage: storage === undefined ? undefined : resolve(workingDirectory, storage),
     listen: parseListen(text(flags.listen, 'OPENCBR_LISTEN', 'listen') ?? { value: serveDefaults.listen, from: 'the default' }),
     region: text(flags.region, 'OPENCBR_REGION', 'region')?.value ?? serveDefaults.region,
     allowPaths: (allowPaths?.value ?? []).map((path) => resolve(workingDirectory, path)),
@@ -63,7 +67,7 @@ export function readServeSettings(flags: ServeFlags, environment: Environment, w
 /** Those that are not given are left to the server. */
 function readLimits(
   flags: ServeFlags, environment: Environment, file: ConfigFile | undefined,
-): Pick<ServerConfig, 'jobsPerAgent' | 'writersPerVault' | 'stuckAfterSeconds'> {
+): Pick<ServerConfig, 'jobsPerAgent' | 'writersPerVault' | 'stuckAfterSeconds' | 'serverLeaseSeconds'> {
   const count = (flag: string | undefined, variable: string, member: string): number | undefined => {
     const setting = pick<unknown>(flag, given(environment, variable), variable, file, member, (value) => value)
     if (setting === undefined) return undefined
@@ -75,6 +79,7 @@ function readLimits(
     jobsPerAgent: count(flags.jobsPerAgent, 'OPENCBR_JOBS_PER_AGENT', 'jobs_per_agent'),
     writersPerVault: count(flags.writersPerVault, 'OPENCBR_WRITERS_PER_VAULT', 'writers_per_vault'),
     stuckAfterSeconds: count(flags.stuckAfter, 'OPENCBR_STUCK_AFTER', 'stuck_after'),
+    serverLeaseSeconds: count(flags.serverLease, 'OPENCBR_SERVER_LEASE', 'server_lease'),
   }
   return Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined))
 }
@@ -91,8 +96,8 @@ interface ConfigFile {
 }
 
 const MEMBERS = new Set([
-  'data', 'database', 'master_key_file', 'listen', 'allow_paths', 'region', 'strict_resources', 'log_level',
-  'jobs_per_agent', 'writers_per_vault', 'stuck_after',
+  'data', 'database', 'master_key_file', 'storage', 'listen', 'allow_paths', 'region', 'strict_resources', 'log_level',
+  'jobs_per_agent', 'writers_per_vault', 'stuck_after', 'server_lease',
 ])
 
 function readConfigFile(path: string | undefined, workingDirectory: string): ConfigFile | undefined {

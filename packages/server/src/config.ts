@@ -7,6 +7,8 @@ export interface ServerConfig {
   readonly database?: string | undefined
   /** Absolute. Where the master key is, when not in the data directory: servers that share a catalogue share its key. */
   readonly masterKeyFile?: string | undefined
+  /** Absolute. Where vaults lie, when not in the data directory: servers that share a catalogue share it. */
+  readonly storage?: string | undefined
   readonly listen: { readonly host: string, readonly port: number }
   readonly region: string
   /** Absolute directories inside which resources may be declared and restores may write; none by default. */
@@ -19,6 +21,8 @@ export interface ServerConfig {
   readonly writersPerVault?: number | undefined
   /** A job that shows no sign of going on for so long is given up. */
   readonly stuckAfterSeconds?: number | undefined
+  /** How long a server that shares its catalogue may be silent before the others take its jobs over; 30 by default. */
+  readonly serverLeaseSeconds?: number | undefined
   readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug'
 }
 
@@ -36,6 +40,11 @@ export function masterKeyPath(config: Pick<ServerConfig, 'dataDir' | 'masterKeyF
 }
 
 /** Where vaults lie: `<storage>/<project_id>/<vault_id>/`. */
-export function storageDir(config: Pick<ServerConfig, 'dataDir'>): string {
-  return join(config.dataDir, 'vaults')
+export function storageDir(config: Pick<ServerConfig, 'dataDir' | 'storage'>): string {
+  return config.storage ?? join(config.dataDir, 'vaults')
+}
+
+/** What is neither backed up nor restored to: the service's own. */
+export function ownPaths(config: Pick<ServerConfig, 'dataDir' | 'storage'>): readonly string[] {
+  return [config.dataDir, storageDir(config)]
 }

@@ -15,7 +15,8 @@ export class StartRefusal extends Error {
 }
 
 export interface DataDirectory {
-  readonly masterKey: Uint8Array
+  /** Undefined where there is none yet and only the catalogue can tell whether there should be. */
+  readonly masterKey: Uint8Array | undefined
   /** Lets another server have the directory. */
   readonly release: () => void
 }
@@ -86,18 +87,20 @@ function isBusy(error: unknown): boolean {
   return error instanceof Error && 'errcode' in error && error.errcode === SQLITE_BUSY
 }
 
-async function readMasterKey(config: DirectoryConfig): Promise<Uint8Array> {
+async function readMasterKey(config: DirectoryConfig): Promise<Uint8Array | undefined> {
   const path = masterKeyPath(config)
   if (!existsSync(path)) {
-    // A new key would open none of the passwords that the catalogue holds.
-    if (config.database === undefined && existsSync(databasePath(config))) {
-      throw new StartRefusal(`${path} is missing, but the catalogue needs it: put the key of this catalogue back.`)
-    }
     if (config.masterKeyFile !== undefined) {
       // Made here, a slip of the pen in the name would become the key of everything.
       throw new StartRefusal(`The master key ${path} does not exist: name the one of the server that used this catalogue first.`)
     }
-    await writePrivateFile(path, randomBytes(MASTER_KEY_BYTES))
+    if (config.database !== undefined) return undefined
+    // A new key would open none of the passwords that the catalogue holds.
+    if (existsSync(databasePath(config))) {
+      throw new StartRefusal(`${path} is missing, but the catalogue needs it: put the key of this catalogue back.`)
+    }
+    // Before the catalogue: a crash in between leaves a key that nothing needs, and not the other way round.
+    return makeMasterKey(config)
   }
   let key: Uint8Array
   try {
@@ -106,6 +109,13 @@ async function readMasterKey(config: DirectoryConfig): Promise<Uint8Array> {
     throw new StartRefusal(`The master key ${path} cannot be read: ${(error as Error).message}`, { cause: error })
   }
   if (key.length !== MASTER_KEY_BYTES) throw new StartRefusal(`${path} is damaged: it has ${key.length} bytes instead of ${MASTER_KEY_BYTES}.`)
+  return key
+}
+
+/** For a catalogue that has none yet. */
+export async function makeMasterKey(config: Pick<ServerConfig, 'dataDir' | 'masterKeyFile'>): Promise<Uint8Array> {
+  const key = randomBytes(MASTER_KEY_BYTES)
+  await writePrivateFile(masterKeyPath(config), key)
   return key
 }
 

@@ -2,9 +2,8 @@
 import type { FastifyInstance } from 'fastify'
 import { openAgentHost, type AgentHostOptions } from './agent-host/index.ts'
 import { systemClock, type Clock } from './clock.ts'
-import { databaseLocation, masterKeyPath, type ServerConfig } from './config.ts'
-import { openDataDirectory, StartRefusal } from './data-directory.ts'
-import { openDatabase, type Database } from './db/database.ts'
+import type { ServerConfig } from './config.ts'
+import { StartRefusal } from './data-directory.ts'
 import type { Deps } from './deps.ts'
 import { createApp } from './http/app.ts'
 import type { Route } from './http/route.ts'
@@ -22,10 +21,10 @@ import { tagRoutes } from './http/routes/tag-routes.ts'
 import { unsupportedRoutes } from './http/routes/unsupported-routes.ts'
 import { vaultRoutes } from './http/routes/vault-routes.ts'
 import { verifyRoutes } from './http/routes/verify-routes.ts'
-import { verifyMasterKey } from './db/catalogue-facts.ts'
 import { authenticate, makeBootstrapUser, updateBootstrapEndpoint } from './identity/index.ts'
 import { openScheduler, type Scheduler, type SchedulerOptions } from './scheduler/index.ts'
-import { openSecrets } from './secrets.ts'
+import { openCatalogue, type OpenCatalogue } from './open-catalogue.ts'
+import { joinServers } from './servers/index.ts'
 import { keepScrubbing } from './verify/index.ts'
 
 /** How long calls that are under way may take when the server stops. */
@@ -75,23 +74,18 @@ export function allRoutes(deps: Deps): Route[] {
  * uses the directory or something in it is not as it must be.
  */
 export async function openService(config: ServerConfig, overrides: ServiceOverrides = {}): Promise<Service> {
-  const directory = await openDataDirectory(config)
-  let db: Database | undefined
+  const catalogue = await openCatalogue(config)
   try {
-    db = await openDatabase(databaseLocation(config))
-    return await assemble(config, overrides, db, directory.masterKey, directory.release)
+    return await assemble(config, overrides, catalogue)
   } catch (error) {
-    await db?.destroy()
-    directory.release()
+    await catalogue.close()
     throw error
   }
 }
 
 async function assemble(
-  config: ServerConfig, overrides: ServiceOverrides, db: Database, masterKey: Uint8Array, release: () => void,
+  config: ServerConfig, overrides: ServiceOverrides, { db, secrets, close: closeCatalogue }: OpenCatalogue,
 ): Promise<Service> {
-  const secrets = openSecrets(masterKey)
-  await verifyMasterKey(db, secrets, masterKeyPath(config))
   const deps: Deps = {
     db,
     clock: overrides.clock ?? systemClock(),
@@ -105,7 +99,8 @@ async function assemble(
     authenticate: (request) => authenticate(deps, request),
     logLevel: config.logLevel,
   })
-  const agents = overrides.agent === 'none' ? undefined : await openAgentHost(deps, overrides.agent)
+  const membership = await joinServers(deps)
+  const agents = overrides.agent === 'none' ? undefined : await openAgentHost(deps, membership, overrides.agent)
   const stopScrubbing = overrides.agent === 'none' ? undefined : keepScrubbing(deps)
   const scheduler = openScheduler(deps, overrides.scheduler)
   async function listen(): Promise<{ url: string }> {
@@ -125,8 +120,9 @@ async function assemble(
     stopScrubbing?.()
     const impatience = setTimeout(() => app.server.closeAllConnections(), CALLS_PATIENCE_MS)
     await Promise.all([app.close().finally(() => clearTimeout(impatience)), agents?.close(), scheduler.close()])
-    await db.destroy()
-    release()
+    // Where the catalogue is out of reach, the others find out by themselves.
+    await membership.leave().catch(() => {})
+    await closeCatalogue()
   }
   function close(): Promise<void> {
     closing ??= closeOnce()

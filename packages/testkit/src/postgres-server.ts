@@ -5,7 +5,7 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chownSync, closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -27,9 +27,16 @@ export async function startPostgresServer(): Promise<PostgresServer> {
   const directory = mkdtempSync(join(tmpdir(), 'opencbr-postgres-'))
   const asUser = userChange()
   const password = randomBytes(12).toString('hex')
+  const logFile = join(directory, 'log')
   const run = (program: string, args: readonly string[]): ChildProcess => {
     const [command = '', ...rest] = [...asUser, join(programs, program), ...args]
-    return spawn(command, rest, { cwd: directory, stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...libraryPath(programs) } })
+    // To a file and not through a pipe, which would keep this process from ending.
+    const log = openSync(logFile, 'a', 0o600)
+    try {
+      return spawn(command, rest, { cwd: directory, stdio: ['ignore', log, log], env: { ...process.env, ...libraryPath(programs) } })
+    } finally {
+      closeSync(log)
+    }
   }
   let server: ChildProcess | undefined
   try {
@@ -40,7 +47,7 @@ export async function startPostgresServer(): Promise<PostgresServer> {
     const data = join(directory, 'data')
     await succeed(run('initdb', [
       '-D', data, '-U', 'postgres', '-A', 'scram-sha-256', `--pwfile=${passwordFile}`, '-E', 'UTF8', '--locale=C.UTF-8', '--no-sync',
-    ]))
+    ]), logFile)
     const port = await findFreePort()
     server = run('postgres', [
       '-D', data, '-k', directory, '-p', String(port),
@@ -48,7 +55,7 @@ export async function startPostgresServer(): Promise<PostgresServer> {
         .flatMap((setting) => ['-c', setting]),
     ])
     const url = `postgres://postgres:${password}@127.0.0.1:${port}/postgres`
-    await answers(server, url)
+    await answers(server, url, logFile)
     // Who uses it need not end it: it ends with the process, and does not keep that alive.
     server.unref()
     const started = server
@@ -100,29 +107,27 @@ function libraryPath(programs: string): { LD_LIBRARY_PATH?: string } {
   return library === undefined || library === '' ? {} : { LD_LIBRARY_PATH: join(library, '..') }
 }
 
-async function succeed(child: ChildProcess): Promise<void> {
-  let complaint = ''
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => (complaint += text))
+async function succeed(child: ChildProcess, logFile: string): Promise<void> {
   const [code] = await once(child, 'close') as [number | null]
-  if (code !== 0) throw new Error(`PostgreSQL's initdb failed: ${complaint.trim()}`)
+  if (code !== 0) throw new Error(`PostgreSQL's initdb failed: ${readLog(logFile)}`)
 }
 
-async function answers(server: ChildProcess, url: string): Promise<void> {
-  let log = ''
-  server.stderr?.setEncoding('utf8').on('data', (text: string) => (log = (log + text).slice(-4_000)))
+function readLog(logFile: string): string {
+  return readFileSync(logFile, 'utf8').slice(-4_000).trim()
+}
+
+async function answers(server: ChildProcess, url: string, logFile: string): Promise<void> {
   const impatientAt = performance.now() + START_MS_MAX
   for (;;) {
     const client = new Client({ connectionString: url })
     try {
       await client.connect()
       await client.end()
-      // Its log is not read any more; without a reader it would wait for one.
-      server.stderr?.resume()
       return
     } catch (error) {
       await client.end().catch(() => {})
       if (server.exitCode !== null || server.signalCode !== null || performance.now() > impatientAt) {
-        throw new Error(`PostgreSQL does not start: ${log.trim()}`, { cause: error })
+        throw new Error(`PostgreSQL does not start: ${readLog(logFile)}`, { cause: error })
       }
     }
     await sleep(POLL_MS)

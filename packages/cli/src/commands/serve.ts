@@ -11,6 +11,7 @@ export function addServe(program: Command): void {
       + '(OPENCBR_DATABASE, default: SQLite in the data directory)')
     .option('--master-key-file <file>', 'the key that opens the secrets in the catalogue; servers that share a catalogue share it '
       + '(OPENCBR_MASTER_KEY_FILE, default: master.key in the data directory)')
+    .option('--storage <dir>', 'where vaults lie; servers that share a catalogue share it (OPENCBR_STORAGE, default: vaults in the data directory)')
     .option('--allow-path <dir>', 'backups may read and restores may write inside this directory; may be repeated '
       + '(OPENCBR_ALLOW_PATH, separated by colons; default: none)', collect)
     .option('--region <name>', `the region that clients name (OPENCBR_REGION, default ${serveDefaults.region})`)
@@ -18,8 +19,10 @@ export function addServe(program: Command): void {
     .option('--jobs-per-agent <count>', 'jobs that an agent works on at a time (OPENCBR_JOBS_PER_AGENT, default 2)')
     .option('--writers-per-vault <count>', 'backups that run in one vault at a time (OPENCBR_WRITERS_PER_VAULT, default 1)')
     .option('--stuck-after <seconds>', 'give a task up that shows no sign of going on for so long (OPENCBR_STUCK_AFTER, default 3600)')
+    .option('--server-lease <seconds>', 'how long a server that shares its catalogue may be silent before the others take its jobs over '
+      + '(OPENCBR_SERVER_LEASE, default 30)')
     .option('--log-level <level>', `${LOG_LEVELS.join(', ')} (OPENCBR_LOG_LEVEL, default ${serveDefaults.logLevel})`)
-    .option('--config <file>', 'JSON file with data, database, master_key_file, listen, allow_paths, region, strict_resources, log_level and the limits (OPENCBR_CONFIG)')
+    .option('--config <file>', 'JSON file with data, database, master_key_file, storage, listen, allow_paths, region, strict_resources, log_level and the limits (OPENCBR_CONFIG)')
     .addHelpText('after', `\n--data is where the service keeps everything (OPENCBR_DATA, default ${serveDefaults.data}).`)
   onRun<ServeFlags>(command, async ({ options }) => {
     const config = readServeSettings(options, process.env, process.cwd())

@@ -10,19 +10,22 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { AgentSettings, FromAgent } from '@opencbr/agent'
+import { ownPaths } from '../config.ts'
 import type { Transaction } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
 import type { JobId } from '../ids.ts'
 import { findLeasedJob, listCancelledJobs, listLeasedJobs, parseJobPayload } from '../jobs/index.ts'
 import { advanceOperation } from '../operations/index.ts'
+import type { Membership } from '../servers/index.ts'
 import { advanceVerification } from '../verify/index.ts'
 import { startAgentProcess, type AgentProcess } from './agent-process.ts'
 import { assignJobs } from './assign-jobs.ts'
 import { discardHistory } from './discard-history.ts'
 import { giveBack, putBack, recordEnd, stopEnded } from './end-job.ts'
 import { createJobWatch, type JobWatch } from './job-watch.ts'
-import { reconcile } from './reconcile.ts'
+import { keepBeating } from './keep-beating.ts'
+import { reconcile, takeOver } from './reconcile.ts'
 
 const LOCK_PATIENCE_MS = 120_000
 /** A hanging agent is noticed after a dozen of these. */
@@ -64,24 +67,25 @@ export interface AgentHost {
 type HostDeps = Pick<Deps, 'db' | 'clock' | 'config' | 'secrets'>
 
 /** Takes up whatever an earlier server left, and then waits for work. */
-export async function openAgentHost(deps: HostDeps, options: AgentHostOptions = {}): Promise<AgentHost> {
+export async function openAgentHost(deps: HostDeps, membership: Membership, options: AgentHostOptions = {}): Promise<AgentHost> {
   await deps.db.transaction().execute(async (tx) => {
     const now = deps.clock.now()
-    await reconcile(tx, now)
+    await reconcile(tx, membership, now)
     await discardHistory(tx, now)
   })
-  const host = createHost(deps, settingsOf(deps, options), options)
+  const host = createHost(deps, membership, settingsOf(deps, membership, options), options)
   if (await hasWaitingJobs(deps)) host.wake()
   return host
 }
 
-function settingsOf({ config }: HostDeps, { lockPatienceMs = LOCK_PATIENCE_MS, aliveEveryMs = ALIVE_EVERY_MS }: AgentHostOptions): AgentSettings {
+function settingsOf({ config }: HostDeps, membership: Membership, { lockPatienceMs = LOCK_PATIENCE_MS, aliveEveryMs = ALIVE_EVERY_MS }: AgentHostOptions): AgentSettings {
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
   return {
     snapshotHostname: config.region,
-    installation: createHash('sha256').update(config.dataDir).digest('hex').slice(0, 16),
+    installation: createHash('sha256').update(membership.catalogueId ?? config.dataDir).digest('hex').slice(0, 16),
+    hasFellows: membership.catalogueId !== undefined,
     allowedRoots: config.allowPaths,
-    forbiddenPaths: [config.dataDir],
+    forbiddenPaths: ownPaths(config),
     jobsMax: config.jobsPerAgent ?? JOBS_PER_AGENT,
     lockPatienceMs,
     aliveEveryMs,
@@ -94,7 +98,7 @@ async function hasWaitingJobs({ db }: HostDeps): Promise<boolean> {
 }
 
 function createHost(
-  deps: HostDeps, settings: AgentSettings, { stuckAfterMs = (deps.config.stuckAfterSeconds ?? STUCK_AFTER_MS / 1000) * 1000, jobStopPatienceMs = JOB_STOP_PATIENCE_MS }: AgentHostOptions,
+  deps: HostDeps, membership: Membership, settings: AgentSettings, { stuckAfterMs = (deps.config.stuckAfterSeconds ?? STUCK_AFTER_MS / 1000) * 1000, jobStopPatienceMs = JOB_STOP_PATIENCE_MS }: AgentHostOptions,
 ): AgentHost {
   const inTicks = (ms: number): number => Math.max(2, Math.ceil(ms / settings.aliveEveryMs))
   const log = (text: string): void => {
@@ -113,11 +117,23 @@ function createHost(
     })
   }, DISCARD_EVERY_MS)
   daily.unref()
+  const stopBeating = keepBeating(membership, {
+    takeOver: (tx) => takeOver(tx, membership, deps.clock.now()),
+    // Whatever this server's agent works on may be somebody else's now, or soon.
+    onLost: (why) => {
+      log(why)
+      agent?.kill()
+    },
+    // Others add jobs too, and leave some behind.
+    onBeat: async () => {
+      if (await hasWaitingJobs(deps)) wake()
+    },
+  })
 
   function start(): void {
     restart = undefined
     const startedWatch = createJobWatch({ quietTicksMax: inTicks(stuckAfterMs), stopTicksMax: inTicks(jobStopPatienceMs) })
-    const started: AgentProcess = startAgentProcess(settings, (message) => {
+    const started: AgentProcess = startAgentProcess(membership.newHolder(), settings, (message) => {
       // With nothing to do there is nothing to watch.
       if (message.type === 'alive' && message.jobs.length === 0) return
       turn = turn.then(() => handle(started, message))
@@ -216,6 +232,7 @@ function createHost(
     closing = true
     clearTimeout(restart)
     clearInterval(daily)
+    await stopBeating()
     if (agent !== undefined) {
       agent.send({ type: 'stop' })
       const impatience = setTimeout(agent.kill, STOP_PATIENCE_MS)
@@ -226,14 +243,16 @@ function createHost(
     await turn
   }
 
+  function wake(): void {
+    if (closing) return
+    if (agent !== undefined) {
+      agent.send({ type: 'wake' })
+      turn = turn.then(tellCancelled)
+    } else if (restart === undefined) start()
+  }
+
   return {
-    wake() {
-      if (closing) return
-      if (agent !== undefined) {
-        agent.send({ type: 'wake' })
-        turn = turn.then(tellCancelled)
-      } else if (restart === undefined) start()
-    },
+    wake,
     close: () => closed ??= closeOnce(),
   }
 }

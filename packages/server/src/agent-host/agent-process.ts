@@ -1,6 +1,5 @@
 /** One agent process: started, spoken to, watched, ended. */
 import { fork, type ChildProcess } from 'node:child_process'
-import { randomUUID } from 'node:crypto'
 import { agentProgramPath, type AgentSettings, type FromAgent, type ToAgent } from '@opencbr/agent'
 
 /** A process that has missed so many of its signs of life hangs. */
@@ -19,7 +18,7 @@ export interface AgentProcess {
 }
 
 export function startAgentProcess(
-  settings: AgentSettings, onMessage: (message: FromAgent) => void, log: (text: string) => void,
+  holder: string, settings: AgentSettings, onMessage: (message: FromAgent) => void, log: (text: string) => void,
 ): AgentProcess {
   const child = fork(agentProgramPath, [], {
     serialization: 'advanced',
@@ -42,7 +41,7 @@ export function startAgentProcess(
   }
   send({ type: 'settings', settings })
   return {
-    holder: randomUUID(),
+    holder,
     send,
     ended: ended.finally(stopWatching),
     kill: () => void child.kill('SIGKILL'),

@@ -61,6 +61,8 @@ test('a server discards old tasks when it starts, and then once a day', async (t
     config: {
       dataDir: '/nowhere', listen: { host: '127.0.0.1', port: 0 }, region: 'r', allowPaths: [], strictResources: false, logLevel: 'silent',
     },
+  }, {
+    catalogueId: undefined, beatEveryMs: undefined, newHolder: () => 'only.one', isListed: async () => () => false, beat: async () => true, leave: async () => {},
   })
   assert.deepEqual(await look(db), ['fresh'])
   pass(31 * DAY)

@@ -83,7 +83,7 @@ async function look(db: Database, { vaultId, backupId }: Made) {
   return { backup: backup.status, resource: member.protect_status, checkpoint: checkpoint.status, task: log?.status, job: job?.status, attempts: job?.attempts }
 }
 
-const run = (db: Database) => db.transaction().execute((tx) => reconcile(tx, 9))
+const run = (db: Database) => db.transaction().execute((tx) => reconcile(tx, { isListed: async () => (holder) => holder.startsWith('living.') }, 9))
 
 test('a leased job waits again at the start, and what it is about stays as it is', async () => {
   await withDatabase(async (db) => {
@@ -92,6 +92,17 @@ test('a leased job waits again at the start, and what it is about stays as it is
     await run(db)
     assert.deepEqual(await look(db, made), {
       backup: 'protecting', resource: 'protecting', checkpoint: 'protecting', task: 'running', job: 'waiting', attempts: 1,
+    })
+  })
+})
+
+test('a job that a living server holds stays with it', async () => {
+  await withDatabase(async (db) => {
+    const made = await make(db, 'protecting', 'protecting', { job: 'backup' })
+    await db.transaction().execute((tx) => leaseJobs(tx, { holder: 'living.agent', limit: 1, now: 3 }))
+    await run(db)
+    assert.deepEqual(await look(db, made), {
+      backup: 'protecting', resource: 'protecting', checkpoint: 'protecting', task: 'running', job: 'leased', attempts: 1,
     })
   })
 })

@@ -3,7 +3,7 @@
  *
  * Every change of a run is one transaction over all rows that it concerns, so after a crash of any
  * process the catalogue holds together: what is in between has a job that waits or is leased. Leased
- * ones lost their holder with the server, and wait again. That is all there is to do after a crash.
+ * ones whose server is gone wait again; other servers go on with theirs. That is all there is to do after a crash.
  *
  * The rest is for what should never be: rows in between without a job, after a restored copy of the
  * catalogue or a mistake of ours. Nothing would ever move them on, so they end here: a backup that
@@ -19,6 +19,7 @@ import type { Reader, Transaction } from '../db/database.ts'
 import type { BackupStatus, Row } from '../db/schema.ts'
 import { listLeasedJobs, parseJobPayload } from '../jobs/index.ts'
 import { finishOperation } from '../operations/index.ts'
+import type { Membership } from '../servers/index.ts'
 import { giveBack } from './end-job.ts'
 
 const NO_JOB = { code: 'BackupService.9910', message: 'The server was stopped and nothing was left to go on with; start it again.' }
@@ -32,13 +33,21 @@ const ENDS: Partial<Record<BackupStatus, BackupStatus>> = {
   deleting: 'error',
 }
 
-export async function reconcile(tx: Transaction, now: Micros): Promise<void> {
-  for (const job of await listLeasedJobs(tx)) await giveBack(tx, job, now)
+export async function reconcile(tx: Transaction, membership: Pick<Membership, 'isListed'>, now: Micros): Promise<void> {
+  await takeOver(tx, membership, now)
 
   const live = await tx.selectFrom('jobs').selectAll().where('status', 'in', ['waiting', 'leased']).execute()
   await endTasks(tx, live, now)
   await endBackups(tx, live, now)
   await endVaults(tx, live, now)
+}
+
+/** Gives back the jobs of servers that are gone. */
+export async function takeOver(tx: Transaction, membership: Pick<Membership, 'isListed'>, now: Micros): Promise<void> {
+  const leased = await listLeasedJobs(tx)
+  if (leased.length === 0) return
+  const isListed = await membership.isListed(tx)
+  for (const job of leased) if (!isListed(job.lease_holder ?? '')) await giveBack(tx, job, now)
 }
 
 async function endTasks(tx: Transaction, live: readonly Row<'jobs'>[], now: Micros): Promise<void> {

@@ -6,6 +6,7 @@
 import { normalize } from 'node:path'
 import { isAllowedDestination } from '@opencbr/agent'
 import type { RestoreBackupBody } from '@opencbr/contract'
+import { ownPaths } from '../config.ts'
 import type { Transaction } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
@@ -50,7 +51,7 @@ async function chooseTarget({ config }: Pick<Deps, 'config'>, backup: Row<'backu
     const path = order.details?.destination_path
     if (path === undefined) throw new Failure('parameter.invalid', { field, reason: 'it is mandatory for the backup of a directory' })
     if (!path.startsWith('/')) throw new Failure('parameter.invalid', { field, reason: 'it must be an absolute path' })
-    const rules = { allowedRoots: config.allowPaths, forbiddenPaths: [config.dataDir] }
+    const rules = { allowedRoots: config.allowPaths, forbiddenPaths: ownPaths(config) }
     if (!await isAllowedDestination(path, rules)) {
       throw new Failure('parameter.invalid', { field, reason: 'it does not lie inside a directory that the operator allows' })
     }

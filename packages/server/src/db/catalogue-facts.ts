@@ -18,6 +18,11 @@ export async function identifyCatalogue(db: Database): Promise<string> {
   return db.transaction().execute((tx) => stateFact(tx, 'catalogue_id', randomHex(32)))
 }
 
+/** Whether a server has used this catalogue, and sealed something in it. */
+export async function hasMasterKey(db: Database): Promise<boolean> {
+  return await db.selectFrom('catalogue_facts').select('name').where('name', '=', 'master_key_check').executeTakeFirst() !== undefined
+}
+
 const CHECK_PURPOSE = 'master-key-check'
 
 /**

@@ -4,12 +4,13 @@ import { readFile } from 'node:fs/promises'
 import { sql } from 'kysely'
 import { systemClock } from '../clock.ts'
 import { databaseLocation, databasePath, masterKeyPath, type ServerConfig } from '../config.ts'
-import { openDataDirectory, StartRefusal, type DataDirectory } from '../data-directory.ts'
+import { StartRefusal } from '../data-directory.ts'
 import { openDatabase, type Database, type Transaction } from '../db/database.ts'
 import { dialectOf } from '../db/dialect.ts'
 import type { Deps } from '../deps.ts'
 import type { DomainId, ProjectId, VaultId } from '../ids.ts'
 import { makeBootstrapUser } from '../identity/index.ts'
+import { openCatalogue, type OpenCatalogue } from '../open-catalogue.ts'
 import { openSecrets } from '../secrets.ts'
 import { vaultPasswordPurpose } from '../vaults/index.ts'
 import { openBatchInsert } from './batch-insert.ts'
@@ -61,26 +62,29 @@ const SHARED_IN = 0.5
  * written at once, which is fast; beside a running server, in steps.
  */
 export async function populateDirectory(config: ServerConfig, options: PopulateOptions): Promise<Populated> {
-  const directory = await takeDirectory(config)
-  try {
+  const catalogue = await takeCatalogue(config)
+  if (catalogue === undefined) {
     const secrets = openSecrets(await readFile(masterKeyPath(config)))
     const db = await openDatabase(databaseLocation(config))
     try {
-      if (directory === undefined) return await populate({ db, secrets }, options)
-      await makeBootstrapUser({ db, config, secrets, clock: systemClock() })
-      return await writeCatalogue({ db, secrets }, options, 'at-once')
+      return await populate({ db, secrets }, options)
     } finally {
       await db.destroy()
     }
+  }
+  const { db, secrets, close } = catalogue
+  try {
+    await makeBootstrapUser({ db, config, secrets, clock: systemClock() })
+    return await writeCatalogue({ db, secrets }, options, 'at-once')
   } finally {
-    directory?.release()
+    await close()
   }
 }
 
 /** Undefined when a server is using the directory. */
-async function takeDirectory(config: ServerConfig): Promise<DataDirectory | undefined> {
+async function takeCatalogue(config: ServerConfig): Promise<OpenCatalogue | undefined> {
   try {
-    return await openDataDirectory(config)
+    return await openCatalogue(config)
   } catch (error) {
     if (error instanceof StartRefusal && (config.database !== undefined || existsSync(databasePath(config)))) return undefined
     throw error

@@ -1,5 +1,6 @@
 import { inspectPath, type PathRefusal } from '@opencbr/agent'
 import type { DeclareResourceBody } from '@opencbr/contract'
+import { ownPaths } from '../config.ts'
 import type { Deps } from '../deps.ts'
 import { Failure } from '../failures.ts'
 import { newUuid, type ProjectId, type ResourceId } from '../ids.ts'
@@ -24,7 +25,7 @@ export async function declareResource(
   { db, clock, config }: Pick<Deps, 'db' | 'clock' | 'config'>, projectId: ProjectId, wanted: DeclareResourceBody['resource'],
 ): Promise<ResourceRow> {
   const inspected = await inspectPath(wanted.path, wanted.type, {
-    allowedRoots: config.allowPaths, forbiddenPaths: [config.dataDir],
+    allowedRoots: config.allowPaths, forbiddenPaths: ownPaths(config),
   })
   if ('refused' in inspected) throw new Failure('parameter.invalid', { field: 'resource.path', reason: reasons[inspected.refused] })
   const tags = readTags('resource.tags', wanted.tags ?? [])

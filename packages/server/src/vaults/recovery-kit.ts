@@ -11,7 +11,7 @@ import { findVault } from './vault-store.ts'
 
 /** Where a vault's repository lies, or will lie once its first backup makes it. */
 export function repositoryOf(
-  config: Pick<ServerConfig, 'dataDir'>, vault: Pick<Row<'vaults'>, 'id' | 'project_id' | 'repository_url'>,
+  config: Pick<ServerConfig, 'dataDir' | 'storage'>, vault: Pick<Row<'vaults'>, 'id' | 'project_id' | 'repository_url'>,
 ): string {
   return vault.repository_url ?? join(storageDir(config), vault.project_id, vault.id)
 }
