@@ -52,6 +52,8 @@ export interface BackupAssignment extends Job {
   readonly takenAtMs: number
   readonly source: { readonly kind: SourceKind, readonly path: string }
   readonly incremental: boolean
+  /** Bytes of packs that the run may add to the vault; undefined when there is no limit. */
+  readonly roomBytes: number | undefined
   /** What the source held when it was last looked at; for telling progress. */
   readonly expectedBytes: number
 }

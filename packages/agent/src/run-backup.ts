@@ -28,7 +28,7 @@ export async function runBackup(
   job: BackupAssignment, context: WorkContext, onProgress: (percent: number) => void,
 ): Promise<BackupOutcome> {
   const path = await resolveSource(job, context)
-  return withVault(job.vault, context, { exclusive: false, create: true }, async (repository, lock, signal) => {
+  return withVault(job.vault, context, { exclusive: false, create: true, roomBytes: job.roomBytes }, async (repository, lock, signal) => {
     const snapshots = await repository.listSnapshots({ onDamaged: () => undefined, signal })
     const made = findEarlierAttempt(snapshots, job) ?? await archive()
 

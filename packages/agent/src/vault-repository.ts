@@ -5,7 +5,7 @@ import * as fs from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Failure, initRepository, kdfForRandomPassword, openRepository, type Repository, type RepositoryLock, type TakeLock } from '@opencbr/engine'
-import { localStorage } from '@opencbr/storage'
+import { localStorage, withRoom, type Storage } from '@opencbr/storage'
 import { isDeadPredecessor, lockHostname } from './lock-owner.ts'
 import type { AgentSettings, TaskFailure, VaultAccess } from './protocol.ts'
 
@@ -39,10 +39,11 @@ export async function hasRepository(vault: VaultAccess): Promise<boolean> {
  * while. With `create`, the first backup of a vault makes the repository.
  */
 export async function withVaultRepository<Result>(
-  vault: VaultAccess, context: WorkContext, options: { create: boolean }, work: (repository: Repository, takeLock: TakeLock) => Promise<Result>,
+  vault: VaultAccess, context: WorkContext, options: { create: boolean, roomBytes?: number | undefined },
+  work: (repository: Repository, takeLock: TakeLock) => Promise<Result>,
 ): Promise<Result> {
   if (options.create && !vault.repositoryExpected) await createRepository(vault)
-  await using repository = await openRepository(localStorage(vaultDirectory(vault), { keepsReserve: true }), { password: vault.password })
+  await using repository = await openRepository(storageWithRoom(vault, options.roomBytes), { password: vault.password })
   return await work(repository, (exclusive) => lockWithPatience(repository, context, exclusive))
 }
 
@@ -61,11 +62,16 @@ export async function underLock<Result>(
 
 /** Opens the vault's repository and works on it under one lock. */
 export async function withVault<Result>(
-  vault: VaultAccess, context: WorkContext, { exclusive, create }: { exclusive: boolean, create: boolean },
+  vault: VaultAccess, context: WorkContext, { exclusive, ...options }: { exclusive: boolean, create: boolean, roomBytes?: number | undefined },
   work: (repository: Repository, lock: RepositoryLock, signal: AbortSignal) => Promise<Result>,
 ): Promise<Result> {
-  return withVaultRepository(vault, context, { create }, (repository, takeLock) =>
+  return withVaultRepository(vault, context, options, (repository, takeLock) =>
     underLock(takeLock, exclusive, context, (lock, signal) => work(repository, lock, signal)))
+}
+
+function storageWithRoom(vault: VaultAccess, roomBytes: number | undefined): Storage {
+  const storage = localStorage(vaultDirectory(vault), { keepsReserve: true })
+  return roomBytes === undefined ? storage : withRoom(storage, { prefix: 'data/', bytes: roomBytes })
 }
 
 /** Bytes of all packs that lie in the vault's place, needed or not. */

@@ -213,6 +213,71 @@ export type RemoveResourcesBody = Static<typeof RemoveResourcesBody>
 
 export const RemoveResourcesAnswer = Type.Object({ remove_resource_ids: Type.Array(Type.String()) })
 
+export const BatchUpdateVaultsBody = Type.Object({
+  vault: Type.Object({
+    smn_notify: Type.Optional(Type.Boolean({ description: 'Record events when the threshold is reached.' })),
+    threshold: Type.Optional(Threshold),
+  }, { description: 'Absent members stay as they are.' }),
+})
+export type BatchUpdateVaultsBody = Static<typeof BatchUpdateVaultsBody>
+
+export const BatchUpdateVaultsAnswer = Type.Object({ updated_vaults_id: Type.Array(Type.String(), { description: 'Vaults of which something changed.' }) })
+
+export const VaultSummaryAnswer = Type.Object({
+  size: Type.Integer({ minimum: 0, description: 'Sum of the capacities in GB.' }),
+  used_size: Type.Integer({ minimum: 0, description: 'Sum of the used space in GB.' }),
+})
+
+export const ListExternalVaultsQuery = Type.Object({
+  external_project_id: Type.String({ description: 'Project in the other region.' }),
+  region_id: Type.String({ description: 'Other region.' }),
+  protect_type: Type.Optional(BillingProtectType),
+  objcet_type: Type.Optional(ObjectType),
+  object_type: Type.Optional(ObjectType),
+  cloud_type: Type.Optional(CloudType),
+  vault_id: Type.Optional(Type.String({ description: 'One vault; the other filters are ignored then.' })),
+  limit: Type.Optional(Type.Integer({ minimum: 1, description: 'Page size; 1000 when absent, and more than 1000 counts as 1000.' })),
+  offset: Type.Optional(Type.Integer({ minimum: 0, description: 'Rows to skip.' })),
+})
+export type ListExternalVaultsQuery = Static<typeof ListExternalVaultsQuery>
+
+export const ListStorageUsageQuery = Type.Object({
+  limit: Type.Optional(Type.Integer({ minimum: 1, description: 'Page size; 1000 when absent, and more than 1000 counts as 1000.' })),
+  offset: Type.Optional(Type.Integer({ minimum: 0, description: 'Rows to skip.' })),
+  resource_id: Type.Optional(Type.String({ description: 'Resource id.' })),
+  resource_type: Type.Optional(VaultResourceType),
+})
+export type ListStorageUsageQuery = Static<typeof ListStorageUsageQuery>
+
+export const ListStorageUsageAnswer = Type.Object({
+  resource_count: Type.Integer({ minimum: 0, description: 'Resources that match, whatever the page.' }),
+  storage_usage: Type.Array(Type.Object({
+    resource_id: Type.String(),
+    resource_name: Type.String(),
+    resource_type: VaultResourceType,
+    backup_count: Type.Integer({ minimum: 0 }),
+    backup_size: Type.Integer({ minimum: 0, description: 'Bytes that its backups added.' }),
+    backup_size_multiaz: Type.Null(),
+  })),
+})
+export type StorageUsage = Static<typeof ListStorageUsageAnswer>['storage_usage'][number]
+
+export const SetResourcesBody = Type.Object({
+  action: Type.Enum(['suspend', 'unsuspend'], { type: 'string', description: 'suspend: no scheduled backups any more; unsuspend: again.' }),
+  resource_ids: Type.Array(Type.String(), { maxItems: VAULT_RESOURCES_MAX }),
+})
+export type SetResourcesBody = Static<typeof SetResourcesBody>
+
+export const SetResourcesAnswer = Type.Object({ set_resource_ids: Type.Array(Type.String()) })
+
+export const MigrateResourcesBody = Type.Object({
+  destination_vault_id: Type.String({ description: 'Receiving vault.' }),
+  resource_ids: Type.Array(Type.String(), { minItems: 1, maxItems: VAULT_RESOURCES_MAX, description: 'Resources to move with their backups.' }),
+})
+export type MigrateResourcesBody = Static<typeof MigrateResourcesBody>
+
+export const MigrateResourcesAnswer = Type.Object({ migrated_resources: Type.Array(Type.String(), { description: 'Resources that are being moved.' }) })
+
 /** What stock restic needs to open a vault; not a part of the cloud's API (`/x/v1`). */
 export const RecoveryKitAnswer = Type.Object({
   recovery_kit: Type.Object({

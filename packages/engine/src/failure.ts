@@ -29,6 +29,7 @@ export const failures = {
   'storage.exists': { retry: 'never', text: 'The storage already holds a file of this name.' },
   'storage.out_of_range': { retry: 'after-repair', text: 'A stored file is shorter than it should be.' },
   'storage.full': { retry: 'after-repair', text: 'The storage has no space left: free some, or enlarge it.' },
+  'storage.over_capacity': { retry: 'after-repair', text: 'There is not enough room: the vault would hold more than its size. Enlarge it, or delete backups.' },
   'storage.forbidden': { retry: 'after-repair', text: 'The storage refuses access: check its permissions.' },
   'storage.wrong_place': { retry: 'after-repair', text: 'There is no storage at this address: check it, its bucket and its region.' },
   'storage.unavailable': { retry: 'later', text: 'The storage cannot be reached or answers with an error.' },

@@ -9,6 +9,7 @@ import { createApp } from './http/app.ts'
 import type { Route } from './http/route.ts'
 import { administrationRoutes } from './http/routes/administration-routes.ts'
 import { backupRoutes } from './http/routes/backup-routes.ts'
+import { billingRoutes } from './http/routes/billing-routes.ts'
 import { checkpointRoutes } from './http/routes/checkpoint-routes.ts'
 import { eventRoutes } from './http/routes/event-routes.ts'
 import { identityRoutes } from './http/routes/identity-routes.ts'
@@ -57,6 +58,7 @@ export function allRoutes(deps: Deps): Route[] {
     ...resourceRoutes(deps),
     ...vaultRoutes(deps),
     ...tagRoutes(deps),
+    ...billingRoutes(deps),
     ...eventRoutes(deps),
     ...protectableRoutes(deps),
     ...backupRoutes(deps),

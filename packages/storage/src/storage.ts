@@ -10,6 +10,7 @@ export const storageFailures = {
   'storage.exists': 'The storage already holds a file of this name; files are never replaced.',
   'storage.out_of_range': 'The file is shorter than the range that was asked for.',
   'storage.full': 'The storage has no space left.',
+  'storage.over_capacity': 'What should be written does not fit into what may be written here.',
   'storage.forbidden': 'The storage refuses this access.',
   'storage.wrong_place': 'There is no storage at this address: check it, its bucket and its region.',
   'storage.unavailable': 'The storage cannot be reached or answers with an error.',

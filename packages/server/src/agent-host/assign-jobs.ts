@@ -12,7 +12,7 @@ import type { Deps } from '../deps.ts'
 import type { ResourceId } from '../ids.ts'
 import { leaseJobs, parseJobPayload } from '../jobs/index.ts'
 import { findResource } from '../resources/index.ts'
-import { findVault, openVaultPassword } from '../vaults/index.ts'
+import { findVault, openVaultPassword, roomOf } from '../vaults/index.ts'
 import { endInFailure } from './end-job.ts'
 import { startBackup } from './record-backup.ts'
 import { isRemoval, startRemoval } from './record-removal.ts'
@@ -78,7 +78,7 @@ async function begin(tx: Transaction, deps: AssignDeps, job: Row<'jobs'>, now: M
   }
   const backup = job.backup_id === null ? undefined : await findBackup(tx, job.project_id, job.backup_id)
   if (backup === undefined) return { code: 'unknown', message: 'The backup is gone.' }
-  return job.kind === 'backup' ? beginBackup(tx, job, vault, backup, now) : beginRestore(tx, job, vault, backup, now)
+  return job.kind === 'backup' ? beginBackup(tx, job, vault, backup, roomOf(row), now) : beginRestore(tx, job, vault, backup, now)
 }
 
 /** One password that does not open must not hold up everybody else's jobs. */
@@ -91,7 +91,7 @@ function findPassword(deps: AssignDeps, row: Row<'vaults'>): string | undefined 
 }
 
 async function beginBackup(
-  tx: Transaction, job: Row<'jobs'>, vault: VaultAccess, backup: Row<'backups'>, now: Micros,
+  tx: Transaction, job: Row<'jobs'>, vault: VaultAccess, backup: Row<'backups'>, roomBytes: number | undefined, now: Micros,
 ): Promise<Assignment | Refusal> {
   await startBackup(tx, job, backup, now)
   const { resourceId, incremental } = parseJobPayload(job, 'backup')
@@ -107,6 +107,7 @@ async function beginBackup(
     takenAtMs: Math.floor(backup.created_at / MICROS_PER_MS),
     source: { kind: sourceKinds[resource.type], path: resource.path },
     incremental,
+    roomBytes,
     expectedBytes: resource.size_bytes,
   }
 }

@@ -5,7 +5,7 @@ import type { Micros } from '../clock.ts'
 import type { Transaction } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import { requeueJob, withdrawJob } from '../jobs/index.ts'
-import { changeVault } from '../vaults/index.ts'
+import { recordUsage } from '../vaults/index.ts'
 import { failBackup, recordBackup } from './record-backup.ts'
 import { failRemoval, isRemoval, recordRemoval, withdrawRemoval } from './record-removal.ts'
 import { failRestore, recordRestore } from './record-restore.ts'
@@ -18,7 +18,7 @@ const ATTEMPTS_MAX = 3
 export async function recordEnd(
   tx: Transaction, job: Row<'jobs'>, end: JobEnd, usedBytes: number | undefined, now: Micros, stoppedBecause?: StopReason,
 ): Promise<void> {
-  if (usedBytes !== undefined) await changeVault(tx, job.project_id, job.vault_id, { used_bytes: usedBytes })
+  if (usedBytes !== undefined) await recordUsage(tx, job.project_id, job.vault_id, usedBytes, now)
   if (end.type === 'parked') await putBack(tx, job, 'parked', now)
   else if (end.type === 'cancelled') await stopEnded(tx, job, stoppedBecause ?? 'cancelled', now)
   else if (end.type === 'failed') await endInFailure(tx, job, end.failure, now)

@@ -2,6 +2,7 @@ import type { FailureCode } from '@opencbr/engine'
 import type { OperationError } from '../operations/index.ts'
 
 const RESOURCE_NOT_BACKUPABLE = 'BackupService.6215'
+const OVER_CAPACITY = 'BackupService.6114'
 const UNKNOWN = 'BackupService.9910'
 
 /** What a run can fail of besides the engine's failures. */
@@ -19,6 +20,7 @@ const cloudCodes: Partial<Record<TaskFailureCode, string>> = {
   'source.forbidden': RESOURCE_NOT_BACKUPABLE,
   'source.not_offered': RESOURCE_NOT_BACKUPABLE,
   'source.incomplete': RESOURCE_NOT_BACKUPABLE,
+  'storage.over_capacity': OVER_CAPACITY,
 }
 
 /** Why a task failed, in the cloud's form; what an agent says may hold codes that are not known here. */

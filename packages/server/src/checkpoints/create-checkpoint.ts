@@ -10,6 +10,7 @@ import { insertJob } from '../jobs/index.ts'
 import { insertOperationLog } from '../operations/index.ts'
 import { expiryOf, findBackupPolicyOf, findPolicy, parseDefinition, retentionOf } from '../policies/index.ts'
 import { parseUuid } from '../parse-id.ts'
+import { refuseRunIfFull } from '../vaults/index.ts'
 import { chooseResources, nameBackup, nameRun } from './checkpoint.ts'
 import { findVaultToRun, insertCheckpoint, listResourcesToRun, listWrittenTo } from './checkpoint-store.ts'
 import type { CheckpointView } from './checkpoint-wire.ts'
@@ -17,8 +18,6 @@ import { findCheckpointView } from './show-checkpoint.ts'
 
 type Order = CreateCheckpointBody['checkpoint']
 type Parameters = NonNullable<Order['parameters']>
-
-const BYTES_PER_GB = 1024 ** 3
 
 /** The due time of a policy for which a run is started. */
 export interface DueTime {
@@ -79,9 +78,7 @@ function assertMayRun(vault: Row<'vaults'>): void {
   const vaultId = vault.id
   if (vault.protect_type !== 'backup') throw new Failure('vault.kind_forbids_backup', { vaultId })
   if (vault.status !== 'available') throw new Failure('vault.status_forbids_backup', { vaultId, status: vault.status })
-  if (vault.used_bytes > vault.size_gb * BYTES_PER_GB && vault.demand_billing === 0) {
-    throw new Failure('vault.over_capacity', { vaultId })
-  }
+  refuseRunIfFull(vault)
 }
 
 /** The named ids with the type, where one was given; undefined when the run is over the whole vault. */

@@ -4,6 +4,7 @@ import type { Deps } from '../deps.ts'
 import { Failure } from '../failures.ts'
 import type { ProjectId, VaultId } from '../ids.ts'
 import { parseUuid } from '../parse-id.ts'
+import { noteFill } from './capacity.ts'
 import { assertSize, usedBytesOf } from './vault.ts'
 import { changeVault, findVault, findVaultView, type VaultView } from './vault-store.ts'
 
@@ -20,6 +21,7 @@ export async function updateVault(
     const change = planChange(vault, wanted)
     if (vault.status !== 'available') throw new Failure('vault.wrong_status', { vaultId, status: vault.status })
     await changeVault(tx, projectId, vaultId, { ...change, updated_at: clock.now() })
+    await noteFill(tx, projectId, vaultId, clock.now())
     const view = await findVaultView(tx, projectId, vaultId)
     if (view === undefined) throw new TypeError('a vault that was just written is not there')
     return view

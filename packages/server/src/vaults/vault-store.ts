@@ -168,3 +168,34 @@ export async function changeExtraInfo(
   await tx.updateTable('vault_resources').set({ extra_info: JSON.stringify(extraInfo) })
     .where('project_id', '=', projectId).where('vault_id', '=', vaultId).where('resource_id', '=', resourceId).execute()
 }
+
+/** Of all vaults of the project. */
+export async function sumVaults(db: Reader, projectId: ProjectId): Promise<{ sizeGb: number, usedBytes: number }> {
+  const { size, used, shared } = await db.selectFrom('vaults')
+    .select(({ fn }) => [fn.sum<number | null>('size_gb').as('size'), fn.sum<number | null>('used_bytes').as('used'), fn.sum<number | null>('shared_bytes').as('shared')])
+    .where('project_id', '=', projectId).executeTakeFirstOrThrow()
+  return { sizeGb: Number(size ?? 0), usedBytes: Number(used ?? 0) + Number(shared ?? 0) }
+}
+
+/** Resources that are in a vault, or of which backups are, by id. */
+export async function selectStorageUsagePage(
+  db: Reader, projectId: ProjectId, filter: { readonly resourceId?: string | undefined, readonly resourceType?: string | undefined },
+  page: { readonly limit: number, readonly offset: number },
+) {
+  const members = db.selectFrom('vault_resources')
+    .select(({ lit, fn, val }) => ['resource_id', 'resource_type', fn.coalesce('name', val('')).as('resource_name'), lit<number>(0).as('backup_count'), lit<number>(0).as('stored_bytes')])
+    .where('project_id', '=', projectId)
+  const usage = db.selectFrom('vault_usage').select(['resource_id', 'resource_type', 'resource_name', 'backup_count', 'stored_bytes'])
+    .where('project_id', '=', projectId)
+  let each = db.selectFrom(members.unionAll(usage).as('each'))
+  if (filter.resourceId !== undefined) each = each.where('resource_id', '=', filter.resourceId as ResourceId)
+  if (filter.resourceType !== undefined) each = each.where('resource_type', '=', filter.resourceType)
+  const { count } = await each.select(({ fn }) => fn.count<number>('resource_id').distinct().as('count')).executeTakeFirstOrThrow()
+  const rows = await each
+    .select(({ fn }) => [
+      'resource_id', fn.max('resource_type').as('resource_type'), fn.max('resource_name').as('resource_name'),
+      fn.sum<number>('backup_count').as('backup_count'), fn.sum<number>('stored_bytes').as('stored_bytes'),
+    ])
+    .groupBy('resource_id').orderBy('resource_id').limit(page.limit).offset(page.offset).execute()
+  return { rows, count: Number(count) }
+}

@@ -13,24 +13,17 @@ export interface UnsupportedOperation {
   readonly reason: string
 }
 
-const NO_SCHEDULER = 'nothing runs on a schedule yet, so start runs with createCheckpoint'
 const ONE_PROJECT = 'the server has one project, so there is nobody to share with'
 const ONE_REGION = 'there is no second region'
 const ONE_MACHINE = 'there are no agents on other machines, so declare what this machine holds as resources'
-const FIGURES_IN_LISTS = 'vaults show their own figures, in listVault'
 const NO_ORGANIZATIONS = 'there are no organizations'
 const NO_OLDER_SERVICE = 'there is no older service to move from'
-const NO_SALES = 'this server sells nothing'
 
 function of(reason: string, ...operations: readonly (readonly [string, Route['method'], string])[]): UnsupportedOperation[] {
   return operations.map(([operationId, method, path]) => ({ operationId, method, path, reason }))
 }
 
 export const unsupportedOperations: readonly UnsupportedOperation[] = [
-  ...of(NO_SCHEDULER,
-    ['setVaultResource', 'PUT', '/v3/:project_id/vaults/:vault_id/set-resources']),
-  ...of('notifications are not sent, and each vault has its own settings, in updateVault',
-    ['batchUpdateVault', 'PUT', '/v3/:project_id/vaults/batch-update']),
   ...of('backups stay in the repository that they were written to',
     ['migrateVaultResource', 'POST', '/v3/:project_id/vaults/:vault_id/migrateresources']),
   ...of(ONE_PROJECT,
@@ -44,16 +37,12 @@ export const unsupportedOperations: readonly UnsupportedOperation[] = [
     ['listProjects', 'GET', '/v3/region-projects'],
     ['listDomainProjects', 'GET', '/v3/domain/:domain_name/projects']),
   ...of(ONE_REGION,
-    ['listExternalVault', 'GET', '/v3/:project_id/vaults/external'],
     ['copyBackup', 'POST', '/v3/:project_id/backups/:backup_id/replicate'],
     ['copyCheckpoint', 'POST', '/v3/:project_id/checkpoints/replicate'],
     ['showReplicationCapabilities', 'GET', '/v3/:project_id/replication-capabilities']),
   ...of('there is no hybrid storage to take backups over from',
     ['importBackup', 'POST', '/v3/:project_id/backups/sync'],
     ['importCheckpoint', 'POST', '/v3/:project_id/checkpoints/sync']),
-  ...of(FIGURES_IN_LISTS,
-    ['showSummary', 'GET', '/v3/:project_id/vaults/summary'],
-    ['showStorageUsage', 'GET', '/v3/:project_id/storage_usage']),
   ...of(ONE_MACHINE,
     ['checkAgent', 'POST', '/v3/:project_id/agent/check'],
     ['listAgent', 'GET', '/v3/:project_id/agents'],
@@ -76,11 +65,6 @@ export const unsupportedOperations: readonly UnsupportedOperation[] = [
   ...of(NO_OLDER_SERVICE,
     ['showMigrateStatus', 'GET', '/v3/migrates'],
     ['migrateDomain', 'POST', '/v3/migrates']),
-  ...of(NO_SALES,
-    ['createPostPaidVault', 'POST', '/v3/:project_id/vaults/order'],
-    ['changeVaultChargeMode', 'POST', '/v3/:project_id/vaults/change-charge-mode'],
-    ['changeOrder', 'POST', '/v3/:project_id/orders/change'],
-    ['updateOrder', 'PUT', '/v3/:project_id/orders/:order_id']),
 ]
 
 export function unsupportedRoutes(): Route[] {

@@ -1,10 +1,12 @@
 import {
-  AddResourcesAnswer, AddResourcesBody, CreateVaultBody, ListVaultsAnswer, ListVaultsQuery, RecoveryKitAnswer, RemoveResourcesAnswer,
-  RemoveResourcesBody, UpdateVaultBody, VaultAnswer, VaultParams,
+  AddResourcesAnswer, AddResourcesBody, BatchUpdateVaultsAnswer, BatchUpdateVaultsBody, CreateVaultBody, ListExternalVaultsQuery,
+  ListStorageUsageAnswer, ListStorageUsageQuery, ListVaultsAnswer, ListVaultsQuery, RecoveryKitAnswer, RemoveResourcesAnswer, RemoveResourcesBody,
+  SetResourcesAnswer, SetResourcesBody, UpdateVaultBody, VaultAnswer, VaultParams, VaultSummaryAnswer,
 } from '@opencbr/contract'
 import type { Deps } from '../../deps.ts'
 import {
-  addResources, createVault, deleteVault, listVaults, removeResources, showRecoveryKit, showVault, updateVault, vaultToWire,
+  addResources, createVault, deleteVault, listExternalVaults, listStorageUsage, listVaults, removeResources, setResources, showRecoveryKit, showSummary,
+  showVault, updateVault, updateVaults, vaultToWire,
 } from '../../vaults/index.ts'
 import { noContent, ok, projectOf, route, type Call, type Route } from '../route.ts'
 
@@ -42,6 +44,52 @@ function wholeVaultRoutes(deps: Deps): Route[] {
         const user = call.identity?.user
         if (user === undefined) throw new TypeError('a project route was called without a user')
         return ok({ vault: vaultToWire(await createVault(deps, { projectId: project.id, userId: user.id }, call.body.vault)) })
+      },
+    }),
+    route({
+      operationId: 'batchUpdateVault',
+      method: 'PUT',
+      path: '/v3/:project_id/vaults/batch-update',
+      access: { kind: 'project', action: 'cbr:vaults:update' },
+      summary: 'Change the notification settings of all vaults',
+      schemas: { body: BatchUpdateVaultsBody, response: { 200: BatchUpdateVaultsAnswer } },
+      async handle(call) {
+        return ok({ updated_vaults_id: await updateVaults(deps, projectOf(call).id, call.body.vault) })
+      },
+    }),
+    route({
+      operationId: 'showSummary',
+      method: 'GET',
+      path: '/v3/:project_id/vaults/summary',
+      access: { kind: 'project', action: 'cbr:vaults:list' },
+      summary: 'Show the capacity of all vaults together',
+      schemas: { response: { 200: VaultSummaryAnswer } },
+      async handle(call) {
+        return ok(await showSummary(deps.db, projectOf(call).id))
+      },
+    }),
+    route({
+      operationId: 'listExternalVault',
+      method: 'GET',
+      path: '/v3/:project_id/vaults/external',
+      access: { kind: 'project', action: 'cbr:vaults:list' },
+      summary: 'List vaults of another region',
+      schemas: { query: ListExternalVaultsQuery, response: { 200: ListVaultsAnswer } },
+      async handle(call) {
+        const { views, count, limit, offset } = await listExternalVaults(deps, projectOf(call).id, call.query)
+        return ok({ vaults: views.map(vaultToWire), count, limit, offset })
+      },
+    }),
+    route({
+      operationId: 'showStorageUsage',
+      method: 'GET',
+      path: '/v3/:project_id/storage_usage',
+      access: { kind: 'project', action: 'cbr:vaults:list' },
+      summary: 'Show what the backups of each resource take up',
+      schemas: { query: ListStorageUsageQuery, response: { 200: ListStorageUsageAnswer } },
+      async handle(call) {
+        const { rows, count } = await listStorageUsage(deps.db, projectOf(call).id, call.query)
+        return ok({ resource_count: count, storage_usage: rows })
       },
     }),
     route({
@@ -104,6 +152,17 @@ function vaultResourceRoutes(deps: Deps): Route[] {
       schemas: { params: VaultParams, body: AddResourcesBody, response: { 200: AddResourcesAnswer } },
       async handle(call) {
         return ok({ add_resource_ids: await addResources(deps, projectOf(call).id, call.params.vault_id, call.body) })
+      },
+    }),
+    route({
+      operationId: 'setVaultResource',
+      method: 'PUT',
+      path: '/v3/:project_id/vaults/:vault_id/set-resources',
+      access: { kind: 'project', action: 'cbr:vaults:update' },
+      summary: 'Leave resources out of scheduled runs, or put them in again',
+      schemas: { params: VaultParams, body: SetResourcesBody, response: { 200: SetResourcesAnswer } },
+      async handle(call) {
+        return ok({ set_resource_ids: await setResources(deps, projectOf(call).id, call.params.vault_id, call.body) })
       },
     }),
     route({
