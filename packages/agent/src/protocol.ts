@@ -43,6 +43,14 @@ interface Job {
 
 export type SourceKind = 'directory' | 'disk'
 
+/** One of several directories that are backed up together. */
+export interface SourceDirectory {
+  /** Absolute. */
+  readonly path: string
+  /** Lines of a `.gitignore` in it. */
+  readonly excludes: readonly string[]
+}
+
 export interface BackupAssignment extends Job {
   readonly kind: 'backup'
   readonly backupId: string
@@ -50,7 +58,7 @@ export interface BackupAssignment extends Job {
   readonly resourceId: string
   /** Milliseconds since 1970: the time of the backup, the same however often it is tried. */
   readonly takenAtMs: number
-  readonly source: { readonly kind: SourceKind, readonly path: string }
+  readonly source: { readonly kind: SourceKind, readonly path: string } | { readonly kind: 'directories', readonly directories: readonly SourceDirectory[] }
   readonly incremental: boolean
   /** Bytes of packs that the run may add to the vault; undefined when there is no limit. */
   readonly roomBytes: number | undefined
@@ -115,7 +123,7 @@ export interface BackupOutcome {
   readonly repositoryId: string
   /** Absolute path of the repository. */
   readonly repositoryUrl: string
-  /** The source's path in the snapshot. */
+  /** The source's path in the snapshot; of several directories the root, since they stand at their own paths. */
   readonly sourcePath: string
   /** Whether everything that was to be read was read. */
   readonly whole: boolean

@@ -4,7 +4,10 @@
  * reported instead of made again.
  */
 import * as fs from 'node:fs/promises'
-import { archiveImage, archiveTree, archiveWarnings, Failure, INCOMPLETE_TAG, type SnapshotId, type StoredSnapshot } from '@opencbr/engine'
+import {
+  archiveImage, archiveTree, archiveTrees, archiveWarnings, Failure, INCOMPLETE_TAG, type ArchiveResult, type Repository, type RepositoryLock,
+  type SnapshotId, type StoredSnapshot,
+} from '@opencbr/engine'
 import { isAllowedDestination, resolveAllowedPath } from './allowed-path.ts'
 import { isBootableDisk } from './boot-signature.ts'
 import { WARNINGS_MAX, type BackupAssignment, type BackupOutcome, type TaskWarning } from './protocol.ts'
@@ -27,18 +30,17 @@ interface Made {
 export async function runBackup(
   job: BackupAssignment, context: WorkContext, onProgress: (percent: number) => void,
 ): Promise<BackupOutcome> {
-  const path = await resolveSource(job, context)
+  const source = await resolveSource(job, context)
   return withVault(job.vault, context, { exclusive: false, create: true, roomBytes: job.roomBytes }, async (repository, lock, signal) => {
     const snapshots = await repository.listSnapshots({ onDamaged: () => undefined, signal })
     const made = findEarlierAttempt(snapshots, job) ?? await archive()
 
     async function archive(): Promise<Made> {
-      const result = await (job.source.kind === 'disk' ? archiveImage : archiveTree)(repository, lock, {
-        path,
+      const result = await archiveSource(repository, lock, source, {
         hostname: context.settings.snapshotHostname,
         tags: [backupTag(job.backupId), checkpointTag(job.checkpointId), resourceTag(job.resourceId)],
         time: new Date(job.takenAtMs),
-        parent: job.incremental ? findParent(snapshots, job, path, context.settings.snapshotHostname) : undefined,
+        parent: job.incremental ? findParent(snapshots, job, source, context.settings.snapshotHostname) : undefined,
         programVersion: context.settings.programVersion,
         signal,
         onProgress: ({ bytesDone, bytesTotal }) => {
@@ -64,20 +66,46 @@ export async function runBackup(
       ...made,
       repositoryId: repository.id,
       repositoryUrl: repository.location,
-      sourcePath: path,
+      sourcePath: source.kind === 'directories' ? '/' : source.path,
       // The backup is made: a disk that cannot be looked at any more only leaves this unknown.
-      bootable: job.source.kind === 'disk' ? await isBootableDisk(path).catch(() => undefined) : undefined,
+      bootable: source.kind === 'disk' ? await isBootableDisk(source.path).catch(() => undefined) : undefined,
     }
   })
 }
 
-/** The roots may have become fewer, and links other ones, since the resource was declared. */
-async function resolveSource({ source }: BackupAssignment, { settings }: WorkContext): Promise<string> {
-  const resolved = await resolveAllowedPath(source.path, settings)
+type Source = BackupAssignment['source']
+
+function archiveSource(
+  repository: Repository, lock: RepositoryLock, source: Source, options: Omit<Parameters<typeof archiveTrees>[2], 'directories'>,
+): Promise<ArchiveResult> {
+  switch (source.kind) {
+    case 'disk': return archiveImage(repository, lock, { ...options, path: source.path })
+    case 'directory': return archiveTree(repository, lock, { ...options, path: source.path })
+    case 'directories': return archiveTrees(repository, lock, { ...options, directories: source.directories })
+  }
+}
+
+async function resolveSource({ source }: BackupAssignment, context: WorkContext): Promise<Source> {
+  if (source.kind !== 'directories') {
+    const path = await resolvePath(source.path, context)
+    if (path === undefined) throw new Failure('source.missing', { path: source.path })
+    return { ...source, path }
+  }
+  // One that is missing at the moment is told of when the others have been read.
+  const directories = source.directories.map(async (each) => ({ ...each, path: await resolvePath(each.path, context) ?? each.path }))
+  return { ...source, directories: await Promise.all(directories) }
+}
+
+/**
+ * The roots may have become fewer, and links other ones, since the resource was declared. Undefined for
+ * what is missing in a place that may be looked at.
+ */
+async function resolvePath(path: string, { settings }: WorkContext): Promise<string | undefined> {
+  const resolved = await resolveAllowedPath(path, settings)
   if (resolved !== undefined) return resolved
   // That it is missing may be told only of a place that may be looked at.
-  if (await isAllowedDestination(source.path, settings) && await isMissing(source.path)) throw new Failure('source.missing', { path: source.path })
-  throw new SourceForbidden(`The path ${source.path} does not lie inside a directory that this server may read.`)
+  if (await isAllowedDestination(path, settings) && await isMissing(path)) return undefined
+  throw new SourceForbidden(`The path ${path} does not lie inside a directory that this server may read.`)
 }
 
 async function isMissing(path: string): Promise<boolean> {
@@ -109,10 +137,12 @@ function findEarlierAttempt(snapshots: readonly StoredSnapshot[], { backupId }: 
   }
 }
 
-/** The newest whole snapshot of the resource, which no run compares with another path's. */
-function findParent(
-  snapshots: readonly StoredSnapshot[], { resourceId }: BackupAssignment, path: string, hostname: string,
-): SnapshotId | undefined {
+/**
+ * The newest whole snapshot of the resource. No run compares one path with another one; several directories
+ * stand at their own paths, and compare with whatever was there before.
+ */
+function findParent(snapshots: readonly StoredSnapshot[], { resourceId }: BackupAssignment, source: Source, hostname: string): SnapshotId | undefined {
+  const hasPath = (paths: readonly string[]): boolean => source.kind === 'directories' || (paths.length === 1 && paths[0] === source.path)
   return snapshots.findLast((each) => each.snapshot.tags?.includes(resourceTag(resourceId)) === true && isWhole(each)
-    && each.snapshot.hostname === hostname && each.snapshot.paths.length === 1 && each.snapshot.paths[0] === path)?.id
+    && each.snapshot.hostname === hostname && hasPath(each.snapshot.paths))?.id
 }

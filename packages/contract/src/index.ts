@@ -1,3 +1,4 @@
+export * from './agents.ts'
 export * from './backups.ts'
 export * from './checkpoints.ts'
 export * from './identity.ts'

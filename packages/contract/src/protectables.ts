@@ -39,7 +39,18 @@ export const Protectable = Type.Object({
     reason: Type.String({ description: 'Reason when it cannot.' }),
     vault: Type.Union([Vault, Type.Null()], { description: 'Vault that holds it already; null when free.' }),
   }),
-  detail: Type.Object({ id: Type.String(), name: Type.String(), status: Type.String(), size: Type.Integer(), tags: Type.Array(Type.String(), { description: 'key=value' }) }),
+  detail: Type.Object({
+    id: Type.String(),
+    name: Type.String(),
+    status: Type.String(),
+    size: Type.Integer(),
+    tags: Type.Array(Type.String(), { description: 'key=value' }),
+    agent_id: Type.Optional(Type.String({ description: 'Of a server: the agent that reads its directories.' })),
+    host_ip: Type.Optional(Type.String()),
+    host_name: Type.Optional(Type.String()),
+    host_os: Type.Optional(Type.String()),
+    paths: Type.Optional(Type.Array(Type.String(), { description: 'The directories that are backed up.' })),
+  }),
   children: Type.Array(Type.Object({}), { description: 'Disks of a server; always empty here.' }),
 })
 export type Protectable = Static<typeof Protectable>

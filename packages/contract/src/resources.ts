@@ -27,7 +27,7 @@ export const TagResourceBody = Type.Object({
 export type TagResourceBody = Static<typeof TagResourceBody>
 
 export const ListResourcesQuery = Type.Object({
-  type: Type.Optional(DeclarableType),
+  type: Type.Optional(Type.Enum(['OS::Sfs::Turbo', 'OS::Cinder::Volume', 'OS::Native::Server'], { type: 'string' })),
   name: Type.Optional(Type.String({ description: 'Resource name.' })),
   limit: Type.Optional(Type.Integer({ minimum: 1, description: 'Page size; 1000 when absent, and more than 1000 counts as 1000.' })),
   offset: Type.Optional(Type.Integer({ minimum: 0, description: 'Rows to skip.' })),
@@ -40,12 +40,16 @@ export const ResourceParams = Type.Object({
   resource_id: Type.String({ description: 'Resource id.' }),
 })
 
+const ResourceType = Type.Enum(['OS::Sfs::Turbo', 'OS::Cinder::Volume', 'OS::Native::Server'], {
+  type: 'string', description: 'OS::Native::Server: the directories of a registered agent.',
+})
+
 export const DeclaredResource = Type.Object({
   id: Type.String(),
   project_id: Type.String(),
-  type: DeclarableType,
+  type: ResourceType,
   name: Type.String(),
-  path: Type.String({ description: 'Absolute, without links.' }),
+  path: Type.Union([Type.String(), Type.Null()], { description: 'Absolute, without links; null for a server, whose agent has the paths.' }),
   size: Type.Integer({ minimum: 1, description: 'In GB, rounded up.' }),
   size_bytes: Type.Integer({ minimum: 0, description: 'The length of a disk; what the files of a tree hold, as far as they were counted.' }),
   vault_id: Type.Union([Type.String(), Type.Null()], { description: 'The vault that protects it.' }),

@@ -61,6 +61,7 @@ export const failures = {
   'checkpoint.not_found': { status: 404, code: '6217', text: (f) => `The restore point ${f['checkpointId']} does not exist.` },
   'backup.locked': { status: 400, code: '6220', text: (f) => `The backup ${f['backupId']} is automatic and its vault is locked; it leaves by retention only, ${f['until']}.` },
   'resource.not_found': { status: 404, code: '6302', text: (f) => `The resource ${f['resourceId']} does not exist.` },
+  'agent.not_found': { status: 404, code: '6302', text: (f) => `The agent ${f['agentId']} does not exist.` },
   'checkpoint.resource_not_inside': { status: 404, code: '6302', text: (f) => `The resource ${f['resourceId']} is not in vault ${f['vaultId']}.` },
   'operation_log.not_found': { status: 404, code: '6500', text: () => 'Operation log does not exist.' },
   'verification.not_found': { status: 404, code: '6500', text: (f) => `The verification ${f['verificationId']} does not exist.` },

@@ -8,6 +8,7 @@ import type { Deps } from './deps.ts'
 import { createApp } from './http/app.ts'
 import type { Route } from './http/route.ts'
 import { administrationRoutes } from './http/routes/administration-routes.ts'
+import { agentRoutes } from './http/routes/agent-routes.ts'
 import { backupRoutes } from './http/routes/backup-routes.ts'
 import { billingRoutes } from './http/routes/billing-routes.ts'
 import { checkpointRoutes } from './http/routes/checkpoint-routes.ts'
@@ -61,6 +62,7 @@ export function allRoutes(deps: Deps): Route[] {
     ...billingRoutes(deps),
     ...eventRoutes(deps),
     ...protectableRoutes(deps),
+    ...agentRoutes(deps),
     ...backupRoutes(deps),
     ...checkpointRoutes(deps),
     ...operationLogRoutes(deps),

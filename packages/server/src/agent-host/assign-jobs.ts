@@ -2,7 +2,8 @@
  * From the queue to the agent: leases jobs and, in the same transaction, says in the catalogue that
  * they run. Passwords are unsealed here and leave over the IPC channel only.
  */
-import type { Assignment, SourceKind, VaultAccess } from '@opencbr/agent'
+import type { Assignment, BackupAssignment, SourceKind, VaultAccess } from '@opencbr/agent'
+import { excludePatterns, findAgentOfResource, statusOf, type AgentView } from '../agents/index.ts'
 import { findBackup } from '../backups/index.ts'
 import type { Micros } from '../clock.ts'
 import { storageDir } from '../config.ts'
@@ -97,6 +98,8 @@ async function beginBackup(
   const { resourceId, incremental } = parseJobPayload(job, 'backup')
   const resource = await findResource(tx, job.project_id, resourceId)
   if (resource === undefined) return notOffered(resourceId)
+  const source = await describeSource(tx, resource)
+  if ('code' in source) return source
   return {
     kind: 'backup',
     jobId: job.id,
@@ -105,7 +108,7 @@ async function beginBackup(
     checkpointId: backup.checkpoint_id,
     resourceId,
     takenAtMs: Math.floor(backup.created_at / MICROS_PER_MS),
-    source: { kind: sourceKinds[resource.type], path: resource.path },
+    source,
     incremental,
     roomBytes,
     expectedBytes: resource.size_bytes,
@@ -131,9 +134,27 @@ async function beginRestore(
   }
 }
 
-const sourceKinds: Record<Row<'resources'>['type'], SourceKind> = {
-  'OS::Sfs::Turbo': 'directory',
-  'OS::Cinder::Volume': 'disk',
+async function describeSource(tx: Transaction, { type, path, project_id, id }: Row<'resources'>): Promise<BackupAssignment['source'] | Refusal> {
+  switch (type) {
+    case 'OS::Sfs::Turbo': return { kind: 'directory', path }
+    case 'OS::Cinder::Volume': return { kind: 'disk', path }
+    case 'OS::Native::Server': return describeAgent(await findAgentOfResource(tx, project_id, id), id)
+  }
+}
+
+function describeAgent(view: AgentView | undefined, resourceId: ResourceId): BackupAssignment['source'] | Refusal {
+  if (view === undefined) return notOffered(resourceId)
+  const { host_name: host } = view.agent
+  const status = statusOf(view.agent)
+  if (status === 'uninstall') return refuseAgent(`The agent of ${host} is out of service: register it again.`)
+  if (status === 'offline') return refuseAgent(`The agent of ${host} is offline: it is of another machine than this server.`)
+  const directories = view.paths.filter((path) => path.status === 'available')
+  if (directories.length === 0) return refuseAgent(`The agent of ${host} has no directories: add some.`)
+  return { kind: 'directories', directories: directories.map((each) => ({ path: each.dir_path, excludes: excludePatterns(each) })) }
+}
+
+function refuseAgent(message: string): Refusal {
+  return { code: 'source.not_offered', message }
 }
 
 function notOffered(resourceId: ResourceId): Refusal {

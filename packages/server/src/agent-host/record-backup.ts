@@ -4,6 +4,7 @@
  * ever contradicts another.
  */
 import type { BackupOutcome } from '@opencbr/agent'
+import { recordAgentRun } from '../agents/index.ts'
 import { changeBackup, setProtectStatus } from '../backups/index.ts'
 import { settleCheckpoint } from '../checkpoints/index.ts'
 import type { Micros } from '../clock.ts'
@@ -39,6 +40,7 @@ export async function recordBackup(
   await changeBackup(tx, job.project_id, backup.id, { status: 'available', protected_at: now, updated_at: now })
   await recordResourceSize(tx, job, backup, outcome.contentBytes, now)
   await setProtectStatus(tx, job.project_id, job.vault_id, [backup.resource_id], 'available')
+  await recordAgentRun(tx, job.project_id, backup.resource_id, now)
   await settleCheckpoint(tx, job.project_id, backup.checkpoint_id)
   await finishOperation(tx, job.operation_log_id, { status: 'success', now, parts: tellWarnings(outcome) })
   await finishJob(tx, job.id, 'succeeded')
@@ -48,7 +50,9 @@ export async function failBackup(
   tx: Transaction, job: Row<'jobs'>, backup: Row<'backups'> | undefined, error: OperationError, now: Micros, parts?: OperationPartsChange,
 ): Promise<void> {
   // The resource can be tried again; that it failed stands in the backup and in the task.
-  await setProtectStatus(tx, job.project_id, job.vault_id, [parseJobPayload(job, 'backup').resourceId], 'available')
+  const { resourceId } = parseJobPayload(job, 'backup')
+  await setProtectStatus(tx, job.project_id, job.vault_id, [resourceId], 'available')
+  await recordAgentRun(tx, job.project_id, resourceId, now)
   if (backup !== undefined) {
     await changeBackup(tx, job.project_id, backup.id, { status: 'error', updated_at: now })
     await settleCheckpoint(tx, job.project_id, backup.checkpoint_id)

@@ -6,6 +6,7 @@
 import { normalize } from 'node:path'
 import { isAllowedDestination } from '@opencbr/agent'
 import type { RestoreBackupBody } from '@opencbr/contract'
+import { listPathsBeingRead } from '../agents/index.ts'
 import { ownPaths } from '../config.ts'
 import type { Transaction } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
@@ -22,6 +23,7 @@ import { setProtectStatus } from './record-protect-status.ts'
 type Order = RestoreBackupBody['restore']
 
 const DIRECTORY = 'OS::Sfs::Turbo'
+const SERVER_FILES = 'OS::Native::Server'
 const DISK = 'OS::Cinder::Volume'
 
 export async function restoreBackup(
@@ -46,7 +48,7 @@ async function getBackup(db: Parameters<typeof findBackup>[0], projectId: Projec
 }
 
 async function chooseTarget({ config }: Pick<Deps, 'config'>, backup: Row<'backups'>, order: Order): Promise<RestorePayload> {
-  if (backup.resource_type === DIRECTORY) {
+  if (backup.resource_type === DIRECTORY || backup.resource_type === SERVER_FILES) {
     const field = 'restore.details.destination_path'
     const path = order.details?.destination_path
     if (path === undefined) throw new Failure('parameter.invalid', { field, reason: 'it is mandatory for the backup of a directory' })
@@ -85,6 +87,7 @@ async function start(
   if (place !== undefined) {
     await assertNoOtherRestore(tx, projectId, payload, place)
     await assertNotBeingRead(tx, projectId, payload, place)
+    await assertNoAgentReads(tx, projectId, payload, place)
   }
 
   await changeBackup(tx, projectId, backupId, { status: 'waiting_restore', updated_at: now })
@@ -158,4 +161,12 @@ async function assertNotBeingRead(tx: Transaction, projectId: ProjectId, payload
   if (met === undefined) return
   if (payload.target === 'directory') throw new Failure('restore.source_busy', { resourceId: met.id })
   throw new Failure('restore.disk_busy', { resourceId: payload.resourceId, reason: `it lies in the resource ${met.id}, which is being backed up` })
+}
+
+/** The same for the directories of agents; of another project's it is only said that the place is busy. */
+async function assertNoAgentReads(tx: Transaction, projectId: ProjectId, payload: RestorePayload, place: string): Promise<void> {
+  const met = (await listPathsBeingRead(tx)).find(({ dir_path }) => pathsOverlap(dir_path, place))
+  if (met === undefined) return
+  if (met.project_id === projectId) throw new Failure('restore.source_busy', { resourceId: met.resource_id })
+  throw new Failure('restore.already_running', { target: payload.target === 'disk' ? payload.resourceId : place })
 }

@@ -3,7 +3,7 @@ import type { Reader, Transaction } from '../db/database.ts'
 import type { NewRow, ProtectStatus, Row } from '../db/schema.ts'
 import type { CheckpointId, ProjectId, ResourceId, VaultId } from '../ids.ts'
 import { listLiveRestores, parseJobPayload } from '../jobs/index.ts'
-import { findResource, findResources, pathsOverlap } from '../resources/index.ts'
+import { findResource, listSourcePaths, pathsOverlap } from '../resources/index.ts'
 import { judgeCheckpoint } from './checkpoint.ts'
 
 export async function insertCheckpoint(tx: Transaction, row: NewRow<'checkpoints'>): Promise<void> {
@@ -41,10 +41,10 @@ export async function listWrittenTo(tx: Transaction, resources: readonly Row<'va
   const places = await Promise.all(targets.map(async (target) =>
     (target.target === 'directory' ? target.destinationPath : (await findResource(tx, target.projectId, target.resourceId))?.path)))
   const [first] = resources
-  const known = first === undefined ? [] : await findResources(tx, first.project_id, resources.map((each) => each.resource_id))
-  return new Set(known
-    .filter((resource) => places.some((place) => place !== undefined && pathsOverlap(resource.path, place)))
-    .map((resource) => resource.id))
+  const read = first === undefined ? [] : await listSourcePaths(tx, first.project_id, resources.map((each) => each.resource_id))
+  return new Set(read
+    .filter(({ path }) => places.some((place) => place !== undefined && pathsOverlap(path, place)))
+    .map(({ resourceId }) => resourceId))
 }
 
 /**

@@ -102,14 +102,14 @@ export interface TokenTable {
   expires_at: Micros
 }
 
-export type ResourceType = 'OS::Cinder::Volume' | 'OS::Sfs::Turbo'
+export type ResourceType = 'OS::Cinder::Volume' | 'OS::Sfs::Turbo' | 'OS::Native::Server'
 
 export interface ResourceTable {
   id: ResourceId
   project_id: ProjectId
   type: ResourceType
   name: string
-  /** Absolute path, as it was resolved when the resource was declared. */
+  /** Absolute path, as it was resolved when the resource was declared; of an agent's server `agent:<id>`. */
   path: string
   size_bytes: number
   created_at: Micros

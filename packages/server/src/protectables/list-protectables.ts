@@ -1,4 +1,5 @@
 import type { ListProtectablesQuery, ProtectableType } from '@opencbr/contract'
+import { findAgentsOfResources, type AgentView, type ShownAgentStatus } from '../agents/index.ts'
 import type { Reader } from '../db/database.ts'
 import type { ResourceType } from '../db/schema.ts'
 import { Failure } from '../failures.ts'
@@ -11,9 +12,11 @@ import { findVaultViews, type VaultView } from '../vaults/index.ts'
 export interface ProtectableView {
   readonly resource: ResourceRow
   readonly vault: VaultView | undefined
+  /** Of a server, whose directories the agent reads. */
+  readonly agent: AgentView | undefined
 }
 
-/** Whatever is declared; whether it can still be read shows when it is backed up. */
+/** Whatever is declared, and a server whose agent is in service; whether it can still be read shows when it is backed up. */
 export const PROTECTABLE_STATUS = 'available'
 
 const PAGE_DEFAULT = 50
@@ -21,8 +24,12 @@ const PAGE_DEFAULT = 50
 const PAGE_MAX = 100
 const DEFAULT_ENTERPRISE_PROJECTS: ReadonlySet<string | undefined> = new Set([undefined, '', '0', 'all_granted_eps'])
 
+/** What a status that somebody filters by means for agents. */
+const agentStatuses: Readonly<Record<string, ShownAgentStatus>> = { [PROTECTABLE_STATUS]: 'normal', offline: 'offline', uninstall: 'uninstall' }
+
 /** Families without an entry hold nothing here. */
 const declaredTypes: Partial<Record<ProtectableType, ResourceType>> = {
+  server: 'OS::Native::Server',
   disk: 'OS::Cinder::Volume',
   turbo: 'OS::Sfs::Turbo',
 }
@@ -33,10 +40,12 @@ export async function listProtectables(
 ): Promise<{ views: ProtectableView[], count: number }> {
   const type = declaredTypes[family]
   const isPossible = type !== undefined && query.server_id === undefined && DEFAULT_ENTERPRISE_PROJECTS.has(query.enterprise_project_id)
-    && (query.status === undefined || query.status.toLowerCase() === PROTECTABLE_STATUS)
-  if (!isPossible) return { views: [], count: 0 }
+  const agentStatus = agentStatuses[query.status?.toLowerCase() ?? '']
+  const isStatus = query.status === undefined || (type === 'OS::Native::Server' ? agentStatus !== undefined : agentStatus === 'normal')
+  if (!isPossible || !isStatus) return { views: [], count: 0 }
   const { rows, count } = await selectResourcePage(db, projectId, {
     types: [type], name: query.name, id: query.id?.toLowerCase(),
+    agentStatus: type === 'OS::Native::Server' ? agentStatus : undefined,
   }, {
     limit: Math.min(query.limit ?? PAGE_DEFAULT, PAGE_MAX), offset: query.offset ?? 0, marker: query.marker?.toLowerCase(),
   })
@@ -53,5 +62,10 @@ export async function showProtectable(db: Reader, projectId: ProjectId, family: 
 async function addVaults(db: Reader, projectId: ProjectId, rows: readonly ResourceRow[]): Promise<ProtectableView[]> {
   const vaultIds = new Set(rows.map((row) => row.vault_id).filter((id): id is VaultId => id !== null))
   const vaults = await findVaultViews(db, projectId, [...vaultIds])
-  return rows.map((resource) => ({ resource, vault: vaults.find((view) => view.vault.id === resource.vault_id) }))
+  const agents = await findAgentsOfResources(db, projectId, rows.filter((row) => row.type === 'OS::Native::Server').map((row) => row.id))
+  return rows.map((resource) => ({
+    resource,
+    vault: vaults.find((view) => view.vault.id === resource.vault_id),
+    agent: agents.find((view) => view.agent.resource_id === resource.id),
+  }))
 }

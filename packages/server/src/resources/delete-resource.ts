@@ -10,6 +10,9 @@ export async function deleteResource({ db }: Pick<Deps, 'db'>, projectId: Projec
   await db.transaction().execute(async (tx) => {
     const found = await findResource(tx, projectId, resourceId)
     if (found === undefined) throw new Failure('resource.not_found', { resourceId })
+    if (found.type === 'OS::Native::Server') {
+      throw new Failure('parameter.invalid', { field: 'resource_id', reason: 'the resource stands for an agent and goes with it: unregister that' })
+    }
     if (found.vault_id !== null) throw new Failure('resource.in_vault', { resourceId, vaultId: found.vault_id })
     await deleteResourceRow(tx, projectId, resourceId)
   })

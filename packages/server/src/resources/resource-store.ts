@@ -1,7 +1,7 @@
 /** SQL of declared resources. */
 import type { SelectQueryBuilder } from 'kysely'
 import type { Reader, Transaction } from '../db/database.ts'
-import type { NewRow, ResourceType, Row, Schema } from '../db/schema.ts'
+import type { NewRow, ResourceType, Row, RowChange, Schema } from '../db/schema.ts'
 import type { ProjectId, ResourceId, VaultId } from '../ids.ts'
 import type { Tag } from '../tag.ts'
 
@@ -12,6 +12,8 @@ export interface ResourceFilter {
   readonly types?: readonly ResourceType[] | undefined
   readonly name?: string | undefined
   readonly id?: string | undefined
+  /** Servers whose agents are in this state. */
+  readonly agentStatus?: 'normal' | 'offline' | 'uninstall' | undefined
 }
 
 export interface ResourcePage {
@@ -94,7 +96,22 @@ function matching<Output>(
   if (filter.types !== undefined) narrowed = narrowed.where('resources.type', 'in', filter.types)
   if (filter.name !== undefined) narrowed = narrowed.where('resources.name', '=', filter.name)
   if (filter.id !== undefined) narrowed = narrowed.where('resources.id', '=', filter.id as ResourceId)
+  const { agentStatus } = filter
+  if (agentStatus !== undefined) {
+    narrowed = narrowed.where('resources.id', 'in', (eb) => {
+      const agents = eb.selectFrom('agents').select('agents.resource_id').where('agents.project_id', '=', projectId)
+      return agentStatus === 'uninstall'
+        ? agents.where('agents.status', '=', 'uninstall')
+        : agents.where('agents.status', '=', 'normal').where('agents.is_local', '=', agentStatus === 'normal' ? 1 : 0)
+    })
+  }
   return narrowed
+}
+
+export async function changeResource(
+  tx: Transaction, projectId: ProjectId, resourceId: ResourceId, change: Pick<RowChange<'resources'>, 'name' | 'updated_at'>,
+): Promise<void> {
+  await tx.updateTable('resources').set(change).where('project_id', '=', projectId).where('id', '=', resourceId).execute()
 }
 
 export async function deleteResourceRow(tx: Transaction, projectId: ProjectId, resourceId: ResourceId): Promise<void> {

@@ -9,7 +9,7 @@ export function resourceToWire(row: ResourceRow): DeclaredResource {
     project_id: row.project_id,
     type: row.type,
     name: row.name,
-    path: row.path,
+    path: row.type === 'OS::Native::Server' ? null : row.path,
     size: sizeInGb(row.size_bytes),
     size_bytes: row.size_bytes,
     vault_id: row.vault_id,

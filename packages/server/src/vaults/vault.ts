@@ -25,6 +25,8 @@ const kinds: Partial<Record<ObjectType, VaultKind>> = {
   },
   disk: { providerId: 'd1603440-187d-4516-af25-121250c7cc97', specCode: 'vault.backup.volume.normal', takes: ['OS::Cinder::Volume'] },
   turbo: { providerId: '3f3c3220-245c-4805-b811-758870015881', specCode: 'vault.backup.turbo.normal', takes: ['OS::Sfs::Turbo'] },
+  // No source names the engine and product of file vaults; they are hybrid ones, and have what those have.
+  file: { providerId: 'a13639de-00be-4e94-af30-26912d75e4a2', specCode: 'vault.hybrid.server.normal', takes: ['OS::Native::Server'] },
   // No source names the product code of this kind; it follows the others.
   workspace: { providerId: '86a80900-71bf-4961-956a-d52df944f84a', specCode: 'vault.backup.workspace.normal', takes: ['OS::Workspace::DesktopV2'] },
 }
@@ -34,9 +36,12 @@ export function chooseKind(billing: {
   readonly object_type: ObjectType, readonly protect_type: string, readonly cloud_type?: string | undefined
 }): VaultKind {
   if (billing.protect_type !== 'backup') throw kindUnsupported('protect_type', `${billing.protect_type} (there is no second region)`)
-  if (billing.cloud_type === 'hybrid') throw kindUnsupported('cloud_type', 'hybrid')
   const kind = kinds[billing.object_type]
   if (kind === undefined) throw kindUnsupported('object_type', billing.object_type)
+  // Files of machines outside of the cloud are what hybrid vaults are for, and here they are all that is.
+  if ((billing.cloud_type === 'hybrid') !== (billing.object_type === 'file')) {
+    throw kindUnsupported('cloud_type', `${billing.cloud_type ?? 'public'} for ${billing.object_type}`)
+  }
   return kind
 }
 

@@ -15,7 +15,6 @@ export interface UnsupportedOperation {
 
 const ONE_PROJECT = 'the server has one project, so there is nobody to share with'
 const ONE_REGION = 'there is no second region'
-const ONE_MACHINE = 'there are no agents on other machines, so declare what this machine holds as resources'
 const NO_ORGANIZATIONS = 'there are no organizations'
 const NO_OLDER_SERVICE = 'there is no older service to move from'
 
@@ -43,15 +42,6 @@ export const unsupportedOperations: readonly UnsupportedOperation[] = [
   ...of('there is no hybrid storage to take backups over from',
     ['importBackup', 'POST', '/v3/:project_id/backups/sync'],
     ['importCheckpoint', 'POST', '/v3/:project_id/checkpoints/sync']),
-  ...of(ONE_MACHINE,
-    ['checkAgent', 'POST', '/v3/:project_id/agent/check'],
-    ['listAgent', 'GET', '/v3/:project_id/agents'],
-    ['registerAgent', 'POST', '/v3/:project_id/agents'],
-    ['showAgent', 'GET', '/v3/:project_id/agents/:agent_id'],
-    ['updateAgent', 'PUT', '/v3/:project_id/agents/:agent_id'],
-    ['unregisterAgent', 'DELETE', '/v3/:project_id/agents/:agent_id'],
-    ['addAgentPath', 'POST', '/v3/:project_id/agents/:agent_id/add-path'],
-    ['removeAgentPath', 'POST', '/v3/:project_id/agents/:agent_id/remove-path']),
   ...of('there are no switches: what works is in docs/api.md',
     ['listFeatures', 'GET', '/v3/:project_id/cbr-features'],
     ['showFeature', 'GET', '/v3/:project_id/cbr-features/:feature_key']),
