@@ -56,7 +56,7 @@ const layers: readonly (readonly string[])[] = [
   ['jobs', 'servers', 'operations', 'events', 'identity', 'resources'],
   ['agents', 'backups', 'checkpoints', 'vaults', 'policies', 'tags', 'protectables', 'populate'],
   ['verify', 'browse'],
-  ['agent-host', 'scheduler'],
+  ['agent-host', 'reader-host', 'scheduler'],
   ['tasks'],
   ['http'],
 ]

@@ -98,6 +98,10 @@ test('a whole backup verifies at every level, and a flipped bit is found, and na
     if (snapshotId !== undefined) assert.equal(named[0]?.snapshot_id, snapshotId)
   }
 
+  const { events } = await steps.get<{ events: { message: string, facts: object }[] }>(`/x/v1/{project_id}/events?kind=vault.damaged&vault_id=${vaultId}`)
+  assert.equal(events.length, 2)
+  assert.match(events[0]?.message ?? '', new RegExp(packId))
+
   const list = await steps.get<{ verifications: Verification[], count: number }>(`/x/v1/{project_id}/verifications?backup_id=${mail.id}&limit=2`)
   assert.equal(list.count, 5)
   assert.deepEqual(list.verifications.map((each) => each.level), ['data', 'structure'])

@@ -1,3 +1,4 @@
+import type { VaultReader } from '@opencbr/agent'
 import type { Clock } from './clock.ts'
 import type { ServerConfig } from './config.ts'
 import type { Database } from './db/database.ts'
@@ -11,4 +12,6 @@ export interface Deps {
   readonly secrets: Secrets
   /** Tells the agents' host that jobs were added; called after the transaction that added them. */
   readonly wakeAgents: () => void
+  /** Looks into backups. */
+  readonly reader: VaultReader
 }

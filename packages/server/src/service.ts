@@ -11,6 +11,7 @@ import { administrationRoutes } from './http/routes/administration-routes.ts'
 import { agentRoutes } from './http/routes/agent-routes.ts'
 import { backupRoutes } from './http/routes/backup-routes.ts'
 import { billingRoutes } from './http/routes/billing-routes.ts'
+import { browseRoutes } from './http/routes/browse-routes.ts'
 import { checkpointRoutes } from './http/routes/checkpoint-routes.ts'
 import { eventRoutes } from './http/routes/event-routes.ts'
 import { identityRoutes } from './http/routes/identity-routes.ts'
@@ -27,6 +28,7 @@ import { authenticate, makeBootstrapUser, updateBootstrapEndpoint } from './iden
 import { openScheduler, type Scheduler, type SchedulerOptions } from './scheduler/index.ts'
 import { openCatalogue, type OpenCatalogue } from './open-catalogue.ts'
 import { joinServers } from './servers/index.ts'
+import { openReaderHost } from './reader-host/index.ts'
 import { keepScrubbing } from './verify/index.ts'
 
 /** How long calls that are under way may take when the server stops. */
@@ -68,6 +70,7 @@ export function allRoutes(deps: Deps): Route[] {
     ...operationLogRoutes(deps),
     ...policyRoutes(deps),
     ...verifyRoutes(deps),
+    ...browseRoutes(deps),
     ...unsupportedRoutes(),
   ]
   return [...routes, openApiRoute(routes)]
@@ -96,6 +99,9 @@ async function assemble(
     config,
     secrets,
     wakeAgents: () => agents?.wake(),
+    reader: openReaderHost((text) => {
+      if (config.logLevel !== 'silent') process.stderr.write(`reader host: ${text}\n`)
+    }),
   }
   await makeBootstrapUser(deps)
   const app = createApp({
@@ -124,6 +130,7 @@ async function assemble(
     stopScrubbing?.()
     const impatience = setTimeout(() => app.server.closeAllConnections(), CALLS_PATIENCE_MS)
     await Promise.all([app.close().finally(() => clearTimeout(impatience)), agents?.close(), scheduler.close()])
+    await deps.reader.close()
     // Where the catalogue is out of reach, the others find out by themselves.
     await membership.leave().catch(() => {})
     await closeCatalogue()

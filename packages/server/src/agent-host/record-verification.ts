@@ -5,6 +5,8 @@ import type { Micros } from '../clock.ts'
 import type { Transaction } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import { parseJobPayload } from '../jobs/index.ts'
+import { recordEvent } from '../events/index.ts'
+import { findVault } from '../vaults/index.ts'
 import type { OperationError } from '../operations/index.ts'
 import { endVerification, findVerification, moveScrub, scrubDueAt, startVerificationRow } from '../verify/index.ts'
 import { toOperationError } from './task-errors.ts'
@@ -46,7 +48,21 @@ export async function recordVerification(tx: Transaction, job: Row<'jobs'>, outc
   if (scrub !== undefined) {
     await moveScrub(tx, job.vault_id, verificationId, { position: scrub.position, coveredUntil: scrub.coveredUntil, dueAt: scrubDueAt(scrub) })
   }
+  if (!outcome.whole) await tellOfDamage(tx, job, outcome, now)
   await deleteJob(tx, job)
+}
+
+async function tellOfDamage(tx: Transaction, job: Row<'jobs'>, outcome: VerifyOutcome, now: Micros): Promise<void> {
+  const vault = await findVault(tx, job.project_id, job.vault_id)
+  if (vault === undefined) return
+  await recordEvent(tx, {
+    kind: 'vault.damaged',
+    projectId: job.project_id,
+    vault,
+    message: `A verification of the vault ${vault.name} found damage. ${tellDamage(outcome)}`,
+    facts: { verification_id: parseJobPayload(job, 'verify').verificationId, backup_id: job.backup_id, findings_count: outcome.findingsCount },
+    createdAt: now,
+  })
 }
 
 export async function failVerification(tx: Transaction, job: Row<'jobs'>, error: OperationError, now: Micros): Promise<void> {

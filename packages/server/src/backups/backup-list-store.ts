@@ -108,6 +108,18 @@ export async function findVisibleBackup(db: Reader, projectId: ProjectId, backup
     .selectAll('b').select(['m.id as share_id', 'm.vault_id as receiver_vault_id']).executeTakeFirst()
 }
 
+/** A single backup whose content the project may read: its own, or one that it has accepted. */
+export async function findReadableBackup(db: Reader, projectId: ProjectId, backupId: BackupId): Promise<Row<'backups'> | undefined> {
+  return db.selectFrom('backups as b').where('b.id', '=', backupId)
+    .where(({ eb, or, exists, selectFrom }) => or([
+      eb('b.project_id', '=', projectId),
+      exists(selectFrom('backup_members as m').select('m.id')
+        .where('m.backup_id', '=', (e) => e.fn.coalesce('b.parent_id', 'b.id'))
+        .where('m.dest_project_id', '=', projectId).where('m.status', '=', 'accepted')),
+    ]))
+    .selectAll('b').executeTakeFirst()
+}
+
 /**
  * A number whose value SQLite's planner does not look at. It would look at that of a bare limit, and plan the
  * statement anew at every run, since the next value could be another one.

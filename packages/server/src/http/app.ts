@@ -192,9 +192,13 @@ function identityAnswer({ status, message }: JudgedError): Answer {
   return { status, body: { error: { code: status, message, title: STATUS_CODES[status] ?? 'Error' } } }
 }
 
-async function send(reply: FastifyReply, { status, body, headers }: Answer): Promise<void> {
+async function send(reply: FastifyReply, { status, body, headers, stream }: Answer): Promise<void> {
   void reply.code(status)
   if (headers !== undefined) void reply.headers(headers)
+  if (stream !== undefined) {
+    await reply.send(stream)
+    return
+  }
   if (body === undefined) {
     await reply.send()
     return

@@ -3,6 +3,7 @@
  * `http/app.ts` is the one place that authenticates, authorizes, validates and answers; a route only
  * translates between the wire and a verb.
  */
+import type { Readable } from 'node:stream'
 import type { Static, TObject, TSchema } from 'typebox'
 import type { Identity } from '../identity/identity.ts'
 
@@ -21,6 +22,8 @@ export interface Answer {
   /** Absent for 204. */
   readonly body?: unknown
   readonly headers?: Readonly<Record<string, string>>
+  /** Sent as it is, in the place of a body; the headers say what it is. It is destroyed when the client goes away. */
+  readonly stream?: Readable
 }
 
 export interface Call<Params, Query, Body> {

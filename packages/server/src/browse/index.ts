@@ -1,0 +1,3 @@
+export { downloadFiles } from './download-files.ts'
+export { listFiles } from './list-files.ts'
+export { ReadFailure } from './read-failure.ts'

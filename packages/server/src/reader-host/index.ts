@@ -1,0 +1,1 @@
+export { openReaderHost } from './reader-host.ts'
