@@ -23,15 +23,21 @@ export interface ServerProcessOptions {
   readonly allowPaths: readonly string[]
   /** A command line that the server's own is appended to, such as one that limits it. */
   readonly wrapper?: readonly string[]
+  /** More of the command line. */
+  readonly options?: readonly string[]
+  /** The data directory whose bootstrap.json has the credentials: that of the server that used the catalogue first. */
+  readonly firstDataDir?: string
 }
 
 const CLI = join(import.meta.dirname, '../../packages/cli/src/main.ts')
 const START_MS = 30_000
 
-export async function startServerProcess({ dataDir, allowPaths, wrapper = [] }: ServerProcessOptions): Promise<ServerProcess> {
+export async function startServerProcess(
+  { dataDir, allowPaths, wrapper = [], options = [], firstDataDir = dataDir }: ServerProcessOptions,
+): Promise<ServerProcess> {
   const [program, ...rest] = [
     ...wrapper, process.execPath, '--disable-warning=ExperimentalWarning', CLI, 'serve', '--data', dataDir, '--listen', '127.0.0.1:0', '--log-level', 'error',
-    ...allowPaths.flatMap((path) => ['--allow-path', path]),
+    ...allowPaths.flatMap((path) => ['--allow-path', path]), ...options,
   ]
   if (program === undefined) throw new TypeError('there is no program to start')
   const { PATH, HOME } = process.env
@@ -44,7 +50,7 @@ export async function startServerProcess({ dataDir, allowPaths, wrapper = [] }: 
     })
     const { pid } = child
     if (pid === undefined) throw new Error('the server has no process id')
-    const call = await logIn(url, dataDir)
+    const call = await logIn(url, firstDataDir)
     return {
       url,
       pid,

@@ -8,8 +8,8 @@
  * statements neither wait nor are waited for.
  */
 import {
-  CompiledQuery, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler,
-  type ColumnDefinitionNode, type DatabaseConnection, type DataTypeNode, type Dialect, type Driver, type Kysely,
+  CompiledQuery, OperatorNode, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler, PrimitiveValueListNode, ValueListNode,
+  type BinaryOperationNode, type ColumnDefinitionNode, type DatabaseConnection, type DataTypeNode, type Dialect, type Driver, type Kysely,
   type QueryResult, type TransactionSettings,
 } from 'kysely'
 import type { Pool, PoolClient } from 'pg'
@@ -29,6 +29,8 @@ export function nodePostgresDialect(pool: Pool): Dialect {
 /** What columns are on SQLite: text in the order of its bytes, integers of 64 bits. */
 const columnTypes: Readonly<Record<string, string>> = { text: 'text collate "C"', integer: 'bigint' }
 
+const emptyListTruth: Readonly<Record<string, string>> = { in: 'false', 'not in': 'true' }
+
 class CatalogueQueryCompiler extends PostgresQueryCompiler {
   #inColumn = false
 
@@ -36,6 +38,15 @@ class CatalogueQueryCompiler extends PostgresQueryCompiler {
     this.#inColumn = true
     super.visitColumnDefinition(node)
     this.#inColumn = false
+  }
+
+  /** SQLite reads `in ()` as what it says: nothing is in there. To PostgreSQL it is a mistake. */
+  protected override visitBinaryOperation(node: BinaryOperationNode): void {
+    const { operator, rightOperand: list } = node
+    const isEmpty = (PrimitiveValueListNode.is(list) || ValueListNode.is(list)) && list.values.length === 0
+    const word = isEmpty && OperatorNode.is(operator) ? emptyListTruth[operator.operator] : undefined
+    if (word === undefined) super.visitBinaryOperation(node)
+    else this.append(word)
   }
 
   protected override visitDataType(node: DataTypeNode): void {
