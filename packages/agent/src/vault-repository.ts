@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Failure, initRepository, kdfForRandomPassword, openRepository, type Repository, type RepositoryLock, type TakeLock } from '@opencbr/engine'
+import { Failure, initRepository, kdfForRandomPassword, openRepository, setRemovalGuard, type Repository, type RepositoryLock, type TakeLock } from '@opencbr/engine'
 import { localStorage, withRoom, type Storage } from '@opencbr/storage'
 import { isDeadPredecessor, lockHostname } from './lock-owner.ts'
 import type { AgentSettings, TaskFailure, VaultAccess } from './protocol.ts'
@@ -36,7 +36,7 @@ export async function hasRepository(vault: VaultAccess): Promise<boolean> {
 /**
  * Opens the vault's repository. The work takes restic's locks, so that other restic programs and other
  * services keep away from what they must not do meanwhile; whoever is in the way is waited for, for a
- * while. With `create`, the first backup of a vault makes the repository.
+ * while. With `create`, the first backup of a vault makes the repository. A locked vault's is guarded from then on.
  */
 export async function withVaultRepository<Result>(
   vault: VaultAccess, context: WorkContext, options: { create: boolean, roomBytes?: number | undefined },
@@ -44,6 +44,7 @@ export async function withVaultRepository<Result>(
 ): Promise<Result> {
   if (options.create && !vault.repositoryExpected) await createRepository(vault)
   await using repository = await openRepository(storageWithRoom(vault, options.roomBytes), { password: vault.password })
+  await setRemovalGuard(localStorage(vaultDirectory(vault)), vault.guard, context.signal)
   return await work(repository, (exclusive) => lockWithPatience(repository, context, exclusive))
 }
 

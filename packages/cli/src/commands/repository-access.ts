@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
-  Failure, openRepository, type FailureCode, type Repository, type RepositoryLock, type SnapshotId, type StoredSnapshot,
+  Failure, findRemovalGuard, openRepository, type FailureCode, type Repository, type RepositoryLock, type SnapshotId, type StoredSnapshot,
 } from '@opencbr/engine'
 import { openStorage, StorageFailure, storageOptionsFromEnvironment, type OpenStorageOptions, type Storage } from '@opencbr/storage'
 import { RepositoryCommandFailure, type RepositoryEnding } from './repository-endings.ts'
@@ -152,6 +152,14 @@ export async function withRepository<Result>(
 /** Takes a lock; waits for others as long as `--retry-lock` says. */
 export function takeLock(repository: Repository, flags: AccessFlags, exclusive: boolean, signal: AbortSignal): Promise<RepositoryLock> {
   return lockWithPatience(repository, exclusive, (flags.retryLock ?? 0) * 1000, signal)
+}
+
+/** Refuses when a note beside the repository says that nothing may be taken out of it: it is a locked vault of a server. */
+export async function refuseIfGuarded(storage: Storage, signal: AbortSignal): Promise<void> {
+  const guard = await findRemovalGuard(storage, signal)
+  if (guard === undefined) return
+  const message = `Nothing was done, as nothing may be taken out here. ${guard.reason}`
+  throw new RepositoryCommandFailure('failure', message, { answer: { error: { code: 'repository.guarded', message, ...guard.facts } } })
 }
 
 /** Holds a lock for the time of the work; waits for others as long as `--retry-lock` says. */

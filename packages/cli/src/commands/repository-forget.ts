@@ -5,7 +5,7 @@ import {
 import type { Call } from '../command.ts'
 import { printJson, printLine, printNote, printTable, safeText } from '../output.ts'
 import {
-  findSnapshot, findSnapshots, interruptible, shortId, takeLock, withLock, withRepository, type AccessFlags, type SnapshotFlags,
+  findSnapshot, findSnapshots, interruptible, refuseIfGuarded, shortId, takeLock, withLock, withRepository, type AccessFlags, type SnapshotFlags,
 } from './repository-access.ts'
 import { RepositoryCommandFailure } from './repository-endings.ts'
 import { openProgress, showBytes, showShare } from './repository-progress.ts'
@@ -42,8 +42,9 @@ export function runForget({ args: [location = '', ...names], options }: Call<For
     const fields = readGroupFields(options.groupBy)
     if (names.length > 0 && !isEmptyPolicy(policy)) throw new RepositoryCommandFailure('usage', 'Name snapshots or give rules, not both.')
     if (names.length === 0 && isEmptyPolicy(policy)) throw new RepositoryCommandFailure('usage', 'Nothing says what to forget: name snapshots, or give rules with --keep-….')
-    await withRepository(location, options, wholeSignal, async ({ repository }) => {
+    await withRepository(location, options, wholeSignal, async ({ repository, storage }) => {
       const isDry = options.dryRun === true
+      if (!isDry) await refuseIfGuarded(storage, wholeSignal)
       const { judged, leaving } = await withLock(repository, options, true, wholeSignal, (lock, signal) => forget(repository, lock, names, policy, fields, options, signal))
       if (options.json !== true) printLine(`${leaving.length} snapshots ${isDry ? 'would be' : 'were'} removed.`)
       const pruned = options.prune === true ? await pruneWith(repository, options, leaving, isDry, {}, wholeSignal) : undefined
@@ -186,7 +187,8 @@ interface PruneFlags extends AccessFlags {
 export function runPruneCommand({ args: [location = ''], options, print }: Call<PruneFlags>): Promise<void> {
   return interruptible(async (wholeSignal) => {
     if ((options.maxUnused ?? 0) > 100) throw new RepositoryCommandFailure('usage', '--max-unused is at most 100.')
-    await withRepository(location, options, wholeSignal, async ({ repository }) => {
+    await withRepository(location, options, wholeSignal, async ({ repository, storage }) => {
+      if (options.dryRun !== true) await refuseIfGuarded(storage, wholeSignal)
       const { answer, show: showResult } = await pruneWith(repository, options, [], options.dryRun === true, { maxUnusedPercent: options.maxUnused }, wholeSignal)
       print(answer, showResult)
     })

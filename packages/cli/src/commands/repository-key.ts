@@ -1,7 +1,7 @@
 import { openKeyring, type KeyId, type Keyring } from '@opencbr/engine'
 import type { Call } from '../command.ts'
 import { printNote, printTable } from '../output.ts'
-import { interruptible, oneOf, readNewPassword, reading, shortId, withLock, withRepository, type AccessFlags } from './repository-access.ts'
+import { interruptible, oneOf, readNewPassword, reading, refuseIfGuarded, shortId, withLock, withRepository, type AccessFlags } from './repository-access.ts'
 
 interface NewKeyFlags extends AccessFlags {
   readonly newPasswordFile?: string
@@ -52,6 +52,9 @@ export function runKeyPasswd({ args: [location = ''], options, print }: Call<New
 function changing(
   location: string, flags: AccessFlags, exclusive: boolean, work: (keyring: Keyring, lock: Parameters<Keyring['add']>[1]) => Promise<void>,
 ): Promise<void> {
-  return interruptible((wholeSignal) => withRepository(location, flags, wholeSignal, ({ repository, storage, password }) =>
-    withLock(repository, flags, exclusive, wholeSignal, async (lock, signal) => work(await openKeyring(storage, password, signal), lock))))
+  return interruptible((wholeSignal) => withRepository(location, flags, wholeSignal, async ({ repository, storage, password }) => {
+    // A key that goes may be the one of the server, whose backups would be lost with it.
+    if (exclusive) await refuseIfGuarded(storage, wholeSignal)
+    await withLock(repository, flags, exclusive, wholeSignal, async (lock, signal) => work(await openKeyring(storage, password, signal), lock))
+  }))
 }

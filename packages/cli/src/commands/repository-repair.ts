@@ -5,7 +5,7 @@ import {
 import type { Call } from '../command.ts'
 import { printLine, printNote, safeText } from '../output.ts'
 import {
-  findSnapshot, findSnapshots, interruptible, oneOf, shortId, withLock, withRepository, type AccessFlags, type OpenedRepository, type SnapshotFlags,
+  findSnapshot, findSnapshots, interruptible, oneOf, refuseIfGuarded, shortId, withLock, withRepository, type AccessFlags, type OpenedRepository, type SnapshotFlags,
 } from './repository-access.ts'
 import { describeFinding } from './repository-check.ts'
 import { RepositoryCommandFailure } from './repository-endings.ts'
@@ -134,7 +134,8 @@ function showLosses({ snapshotIds, findings }: Losses): void {
 }
 
 export function runRepairSnapshotsCommand({ args: [location = '', ...names], options, print }: Call<SnapshotRepairFlags>): Promise<void> {
-  return repairing(location, options, async ({ repository }, lock, signal) => {
+  return repairing(location, options, async ({ repository, storage }, lock, signal) => {
+    if (options.forget === true && options.dryRun !== true) await refuseIfGuarded(storage, signal)
     const plan = await planSnapshotRepair(repository, await chooseSnapshots(repository, names, options, signal), signal)
     if (options.json !== true) {
       for (const { id, lostPaths, lostCount, tree } of plan.damaged) {

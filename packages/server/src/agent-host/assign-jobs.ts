@@ -13,7 +13,7 @@ import type { Deps } from '../deps.ts'
 import type { ResourceId } from '../ids.ts'
 import { leaseJobs, parseJobPayload } from '../jobs/index.ts'
 import { findResource } from '../resources/index.ts'
-import { findVault, openVaultPassword, roomOf } from '../vaults/index.ts'
+import { findVault, guardOf, openVaultPassword, roomOf } from '../vaults/index.ts'
 import { endInFailure } from './end-job.ts'
 import { startBackup } from './record-backup.ts'
 import { isRemoval, startRemoval } from './record-removal.ts'
@@ -67,6 +67,7 @@ async function begin(tx: Transaction, deps: AssignDeps, job: Row<'jobs'>, now: M
     storageDir: storageDir(deps.config),
     password,
     repositoryExpected: row.repository_url !== null,
+    guard: await guardOf(tx, row),
   }
   if (isRemoval(job.kind)) {
     const backupIds = await startRemoval(tx, job, now)

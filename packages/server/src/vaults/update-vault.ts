@@ -5,6 +5,7 @@ import { Failure } from '../failures.ts'
 import type { ProjectId, VaultId } from '../ids.ts'
 import { parseUuid } from '../parse-id.ts'
 import { noteFill } from './capacity.ts'
+import { guardRepository } from './vault-lock.ts'
 import { assertSize, usedBytesOf } from './vault.ts'
 import { changeVault, findVault, findVaultView, type VaultView } from './vault-store.ts'
 
@@ -12,10 +13,11 @@ const SHRUNK_VAULT_SIZE_GB_MIN = 1
 
 /** Changes what the body names and leaves the rest. Takes effect at once, so no vault stays in `lock`. */
 export async function updateVault(
-  { db, clock }: Pick<Deps, 'db' | 'clock'>, projectId: ProjectId, id: string, wanted: UpdateVaultBody['vault'],
+  deps: Pick<Deps, 'db' | 'clock' | 'config'>, projectId: ProjectId, id: string, wanted: UpdateVaultBody['vault'],
 ): Promise<VaultView> {
   const vaultId = parseUuid<VaultId>('vault_id', id)
-  return db.transaction().execute(async (tx) => {
+  const { db, clock } = deps
+  const changed = await db.transaction().execute(async (tx) => {
     const vault = await findVault(tx, projectId, vaultId)
     if (vault === undefined) throw new Failure('vault.not_found', { vaultId })
     const change = planChange(vault, wanted)
@@ -26,6 +28,8 @@ export async function updateVault(
     if (view === undefined) throw new TypeError('a vault that was just written is not there')
     return view
   })
+  if (wanted.locked === true) await guardRepository(deps, changed.vault)
+  return changed
 }
 
 function planChange(vault: Row<'vaults'>, wanted: UpdateVaultBody['vault']): RowChange<'vaults'> {

@@ -8,13 +8,18 @@
  * each in its own time. Manual backups are not touched by it (semantics of the contract, 4.4).
  *
  * Programs that work on the repository without this server know nothing of the catalogue. For them
- * the vault's place is marked (the agent's `lock-mark.ts`); our own repository commands heed the mark.
+ * the repository carries a guard (`guardOf`; the engine's `removal-guard.ts`), which our own repository commands heed. The
+ * server sets it when a vault is locked, and the agent brings it up to date whenever it opens the repository.
  */
+import { setRemovalGuard, type RemovalGuard } from '@opencbr/engine'
+import { openStorage, StorageFailure, storageOptionsFromEnvironment } from '@opencbr/storage'
 import { formatTime, type Micros } from '../clock.ts'
 import type { Reader } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
+import type { Deps } from '../deps.ts'
 import { Failure } from '../failures.ts'
 import type { ProjectId, VaultId } from '../ids.ts'
+import { repositoryOf } from './recovery-kit.ts'
 
 type LockableVault = Pick<Row<'vaults'>, 'id' | 'project_id' | 'locked'>
 type LeavingBackup = Pick<Row<'backups'>, 'id' | 'auto_trigger' | 'expired_at'>
@@ -76,6 +81,32 @@ export async function findLockedBackups(reader: Reader, projectId: ProjectId, va
     .where('project_id', '=', projectId).where('vault_id', '=', vaultId).where('auto_trigger', '=', 1).where('parent_id', 'is', null)
     .executeTakeFirstOrThrow()
   return { count: Number(count), lastEnd: last === null ? null : Number(last), withoutEnd: Number(count) - Number(dated) }
+}
+
+/** What the guard of the vault's repository says; undefined for a vault that is not locked. */
+export async function guardOf(reader: Reader, vault: LockableVault & Pick<Row<'vaults'>, 'name'>): Promise<RemovalGuard | undefined> {
+  if (vault.locked === 0) return undefined
+  const held = await findLockedBackups(reader, vault.project_id, vault.id)
+  return {
+    reason: `This is the repository of the vault ${vault.name} (${vault.id}), which is locked for good (WORM). `
+      + (held.count === 0 ? 'When this was written it held no automatic backups.' : `When this was written: ${describeHeld(held)}.`),
+    facts: {
+      vault_id: vault.id,
+      automatic_backups: held.count,
+      last_expires_at: held.lastEnd === null ? null : formatTime(held.lastEnd),
+      without_end: held.withoutEnd,
+    },
+  }
+}
+
+/** After a vault was locked. What cannot be written now is written by the agent, when it next opens the repository. */
+export async function guardRepository(deps: Pick<Deps, 'db' | 'config'>, vault: Row<'vaults'>): Promise<void> {
+  if (vault.repository_url === null) return
+  try {
+    await setRemovalGuard(openStorage(repositoryOf(deps.config, vault), storageOptionsFromEnvironment(process.env)), await guardOf(deps.db, vault))
+  } catch (error) {
+    if (!(error instanceof StorageFailure)) throw error
+  }
 }
 
 async function describeStay(reader: Reader, vault: LockableVault): Promise<string> {
