@@ -34,8 +34,8 @@ export interface VaultAccess {
   readonly password: string
   /** Whether a first backup has made the repository; one that has gone since is not made again. */
   readonly repositoryExpected: boolean
-  /** What the repository's guard against removal is to say; undefined when the vault is not locked. */
-  readonly guard: { readonly reason: string, readonly facts: Readonly<Record<string, string | number | null>> } | undefined
+  /** What the repository's guard against removal is to say: null when the vault is not locked, absent for it to stay as it is. */
+  readonly guard?: { readonly reason: string, readonly facts: Readonly<Record<string, string | number | null>> } | null
 }
 
 interface Job {

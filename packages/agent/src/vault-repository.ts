@@ -44,7 +44,7 @@ export async function withVaultRepository<Result>(
 ): Promise<Result> {
   if (options.create && !vault.repositoryExpected) await createRepository(vault)
   await using repository = await openRepository(storageWithRoom(vault, options.roomBytes), { password: vault.password })
-  await setRemovalGuard(localStorage(vaultDirectory(vault)), vault.guard, context.signal)
+  if (vault.guard !== undefined) await setRemovalGuard(localStorage(vaultDirectory(vault)), vault.guard ?? undefined, context.signal)
   return await work(repository, (exclusive) => lockWithPatience(repository, context, exclusive))
 }
 

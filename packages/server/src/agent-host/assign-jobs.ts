@@ -67,7 +67,7 @@ async function begin(tx: Transaction, deps: AssignDeps, job: Row<'jobs'>, now: M
     storageDir: storageDir(deps.config),
     password,
     repositoryExpected: row.repository_url !== null,
-    guard: await guardOf(tx, row),
+    guard: await guardOf(tx, row) ?? null,
   }
   if (isRemoval(job.kind)) {
     const backupIds = await startRemoval(tx, job, now)
