@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { test } from 'node:test'
-import type { Policy, Vault } from '@opencbr/contract'
+import type { Backup, Checkpoint, OperationLog, Policy, PolicyPreview, PolicyRun, Vault } from '@opencbr/contract'
 import { startTestService, type TestService } from '@opencbr/testkit'
+import { addTenant } from './support/tenants.ts'
 
 const POLICIES = '/v3/{project_id}/policies'
 const VAULTS = '/v3/{project_id}/vaults'
@@ -220,4 +221,111 @@ test('a locked vault keeps its policy, and the policy keeps what it kept', async
     assert.equal((await service.call('PUT', `${POLICIES}/${policy.id}`, { policy: { operation_definition: definition } })).status, 200)
   }
   await refused(service, '6110', until, 'PUT', `${POLICIES}/${policy.id}`, { policy: { operation_definition: { retention_duration_days: 9999 } } })
+})
+
+const PREVIEW = '/x/v1/{project_id}/policies/preview'
+
+async function preview(service: TestService, wanted: object): Promise<PolicyPreview> {
+  const answer = await service.call<{ preview: PolicyPreview }>('POST', PREVIEW, { preview: wanted })
+  assert.equal(answer.status, 200, JSON.stringify(answer.body))
+  return answer.body.preview
+}
+
+test('a preview tells when rules run, where the clocks jump, and which of the runs would be kept', async () => {
+  await using service = await startTestService({ agent: 'none' })
+  const ahead = await preview(service, {
+    pattern: ['FREQ=DAILY;BYHOUR=2;BYMINUTE=30'], time_zone: 'Europe/Berlin', from: '2026-03-28T12:00:00Z', runs: 3, operation_definition: { max_backups: 2 },
+  })
+  assert.deepEqual(ahead, {
+    time_zone: 'Europe/Berlin',
+    runs: [
+      { at: '2026-03-29T01:00:00.000000', local_time: '2026-03-29T02:30', moved: true, expired_at: null, kept_because: [] },
+      { at: '2026-03-30T00:30:00.000000', local_time: '2026-03-30T02:30', moved: false, expired_at: null, kept_because: ['among the newest 2'] },
+      { at: '2026-03-31T00:30:00.000000', local_time: '2026-03-31T02:30', moved: false, expired_at: null, kept_because: ['among the newest 2'] },
+    ],
+    retention: null,
+  })
+  const policy = await create(service)
+  const stored = await service.call<{ preview: PolicyPreview }>('GET', `${PREVIEW}?policy_id=${policy.id}&runs=2`)
+  assert.deepEqual(stored.body.preview.runs.map((run) => [run.at, run.expired_at]), [
+    ['2026-01-16T01:30:00.000000', '2026-02-15T01:30:00.000000'], ['2026-01-19T01:30:00.000000', '2026-02-18T01:30:00.000000'],
+  ])
+  for (const [wanted, words] of [
+    [{}, /policy_id or a pattern/], [{ pattern: ['x'] }, /pattern/], [{ policy_id: policy.id, time_zone: '+02:00' }, /time_zone/],
+    [{ policy_id: policy.id, time_zone: 'Europe/Nowhere' }, /time_zone/], [{ policy_id: policy.id, from: '9999-01-01T00:00:00Z' }, /from/],
+    [{ pattern: [NIGHTLY], vault_id: randomUUID() }, /needs a policy_id/], [{ policy_id: policy.id, runs: 1001 }, /runs/],
+    [{ pattern: ['FREQ=DAILY;BYHOUR=1;BYMINUTE=0,1'] }, /less than an hour/],
+  ] as const) await refused(service, '9900', words, 'POST', PREVIEW, { preview: wanted })
+  await refused(service, '6000', /./, 'POST', PREVIEW, { preview: { policy_id: randomUUID() } })
+  await refused(service, '6105', /./, 'POST', PREVIEW, { preview: { policy_id: policy.id, vault_id: randomUUID() } })
+})
+
+test('a policy runs by the wall clock of its time zone, and tells what became of each due time', async () => {
+  await using service = await startTestService({ agent: 'none' })
+  const policy = await create(service, nightly({ ...pattern('FREQ=DAILY;INTERVAL=1;BYHOUR=06,12;BYMINUTE=00'), ...keeps({ max_backups: 3 }) }))
+  const vault = await createVault(service, { backup_policy_id: policy.id, resources: [{ id: randomUUID(), type: 'OS::Sfs::Turbo' }], backup_name_prefix: 'p-' })
+  const path = `/x/v1/{project_id}/policies/${policy.id}`
+  assert.deepEqual((await service.call('GET', `${path}/schedule`)).body, {
+    schedule: { policy_id: policy.id, enabled: true, time_zone: 'UTC', next_run_at: '2026-01-15T12:00:00.000000' },
+  })
+  await refused(service, '9900', /time_zone/, 'PUT', `${path}/schedule`, { schedule: { time_zone: 'Mars/Olympus' } })
+  assert.deepEqual((await service.call('PUT', `${path}/schedule`, { schedule: { time_zone: 'America/New_York' } })).body, {
+    schedule: { policy_id: policy.id, enabled: true, time_zone: 'America/New_York', next_run_at: '2026-01-15T11:00:00.000000' },
+  })
+  const tick = async (hours: number): Promise<void> => {
+    service.clock.advanceSeconds(hours * 3600)
+    await service.service.scheduler.tick()
+  }
+  await tick(2)
+  assert.equal((await service.call<{ count: number }>('GET', `${path}/runs`)).body.count, 0)
+  await tick(1)
+  await tick(6)
+  const { body } = await service.call<{ runs: PolicyRun[], count: number }>('GET', `${path}/runs?vault_id=${vault.id}&limit=10`)
+  assert.deepEqual([body.count, body.runs.map((run) => [run.due_at.slice(0, 16), run.outcome, run.error_info.code])], [2, [
+    ['2026-01-15T17:00', 'skipped', 'BackupService.0002'], ['2026-01-15T11:00', 'started', ''],
+  ]])
+  const checkpointId = body.runs[1]?.checkpoint_id
+  const shown = await service.call<{ checkpoint: Checkpoint }>('GET', `/v3/{project_id}/checkpoints/${checkpointId}`)
+  assert.match(shown.body.checkpoint.extra_info.name, /^p-autobk_[0-9a-f]{4}$/)
+  const tasks = await service.call<{ operation_logs: OperationLog[] }>('GET', `/v3/{project_id}/operation-logs?vault_id=${vault.id}`)
+  assert.deepEqual(tasks.body.operation_logs.map((task) => [task.status, task.policy_id, task.extra_info.schedule?.missed_runs]), [
+    ['skipped', policy.id, 0], ['waiting', policy.id, 0],
+  ])
+  const judged = await preview(service, { policy_id: policy.id, vault_id: vault.id })
+  assert.deepEqual(judged.retention, { policy_id: policy.id, vault_id: vault.id, kept: 0, going: 0, backups: [] }, 'what is not whole yet is not judged')
+})
+
+test('a manual run may be declared automatic, and is then kept by the policy that it names or that is bound', async () => {
+  await using service = await startTestService({ agent: 'none' })
+  const [bound, named] = [await create(service), await create(service, nightly(keeps({ retention_duration_days: 3 })))]
+  const vault = await createVault(service, { backup_policy_id: bound.id, resources: [randomUUID(), randomUUID(), randomUUID()].map((id) => ({ id, type: 'OS::Sfs::Turbo' })) })
+  const run = async (place: number, parameters: object): Promise<string | null> => {
+    const answer = await service.call<{ checkpoint: Checkpoint }>('POST', '/v3/{project_id}/checkpoints', {
+      checkpoint: { vault_id: vault.id, parameters: { resources: [vault.resources[place]?.id], ...parameters } },
+    })
+    assert.equal(answer.status, 200, JSON.stringify(answer.body))
+    const { body } = await service.call<{ backups: Backup[] }>('GET', `/v3/{project_id}/backups?checkpoint_id=${answer.body.checkpoint.id}`)
+    return body.backups[0]?.expired_at ?? null
+  }
+  assert.equal(await run(0, {}), null)
+  assert.equal(await run(1, { auto_trigger: true }), '2026-02-14T08:30:00.000000')
+  assert.equal(await run(2, { auto_trigger: true, policy_id: named.id }), '2026-01-18T08:30:00.000000')
+})
+
+test('one project neither sees nor binds nor previews the policies of another', async () => {
+  await using service = await startTestService({ agent: 'none' })
+  const other = await addTenant(service, 'other')
+  const mine = await create(service)
+  const theirs = (await other.call<{ policy: Policy }>('POST', POLICIES, nightly())).body.policy
+  const vault = await createVault(service)
+  assert.deepEqual((await service.call<{ policies: Policy[] }>('GET', POLICIES)).body.policies.map((policy) => policy.id), [mine.id])
+  for (const [method, path, body] of [
+    ['GET', `${POLICIES}/${theirs.id}`], ['PUT', `${POLICIES}/${theirs.id}`, { policy: { name: 'x' } }], ['DELETE', `${POLICIES}/${theirs.id}`],
+    ['POST', `${VAULTS}/${vault.id}/associatepolicy`, { policy_id: theirs.id }],
+    ['POST', `${VAULTS}/${vault.id}/dissociatepolicy`, { policy_id: theirs.id }],
+    ['GET', `${PREVIEW}?policy_id=${theirs.id}`], ['GET', `/x/v1/{project_id}/policies/${theirs.id}/runs`],
+    ['GET', `/x/v1/{project_id}/policies/${theirs.id}/schedule`], ['PUT', `/x/v1/{project_id}/policies/${theirs.id}/schedule`, { schedule: { time_zone: 'UTC' } }],
+    ['POST', '/v3/{project_id}/checkpoints', { checkpoint: { vault_id: vault.id, parameters: { policy_id: theirs.id } } }],
+  ] as const) await refused(service, '6000', /./, method, path, body)
+  assert.equal((await other.call('GET', `${POLICIES}/${theirs.id}`)).status, 200)
 })

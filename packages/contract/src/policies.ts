@@ -145,3 +145,102 @@ export const DissociatePolicyBody = Type.Object({ policy_id: Type.String({ descr
 export type DissociatePolicyBody = Static<typeof DissociatePolicyBody>
 
 export const DissociatePolicyAnswer = Type.Object({ dissociate_policy: VaultPolicy })
+
+/** What follows is not a part of the cloud's API (`/x/v1`). */
+
+const PREVIEW_RUNS_MAX = 1000
+const PREVIEW_BACKUPS_MAX = 1000
+
+const previewFields = {
+  policy_id: Type.Optional(Type.String({ description: 'A stored policy; what else is given takes the place of its own.' })),
+  vault_id: Type.Optional(Type.String({ description: 'Judge the backups that the policy made in this vault; needs policy_id.' })),
+  time_zone: Type.Optional(Type.String({ maxLength: 64, description: 'In which the rules are read: UTC, or a name such as Europe/Berlin.' })),
+  from: Type.Optional(Type.String({ description: 'Runs after this time, as in 2018-02-01T12:00:00Z; now when absent.' })),
+  runs: Type.Optional(Type.Integer({ minimum: 1, maximum: PREVIEW_RUNS_MAX, description: 'How many runs; 24 when absent.' })),
+  backups: Type.Optional(Type.Integer({ minimum: 0, maximum: PREVIEW_BACKUPS_MAX, description: 'How many judged backups to list; 100 when absent.' })),
+}
+
+export const PreviewPolicyQuery = Type.Object(previewFields)
+export type PreviewPolicyQuery = Static<typeof PreviewPolicyQuery>
+
+export const PreviewPolicyBody = Type.Object({
+  preview: Type.Object({
+    ...previewFields,
+    pattern: Type.Optional(PolicyTriggerIn.properties.properties.properties.pattern),
+    operation_definition: Type.Optional(PolicyDefinitionIn),
+  }),
+})
+export type PreviewPolicyBody = Static<typeof PreviewPolicyBody>
+
+const Reasons = Type.Array(Type.String(), { description: 'Why it is kept; none: it goes.' })
+
+export const PolicyPreview = Type.Object({
+  time_zone: Type.String(),
+  runs: Type.Array(Type.Object({
+    at: Type.String({ description: 'UTC.' }),
+    local_time: Type.String({ description: 'The wall clock that the rule names, as in 2026-03-29T02:30.' }),
+    moved: Type.Boolean({ description: 'There is no such wall clock on that day, so the run comes right after the gap.' }),
+    expired_at: Type.Union([Type.String(), Type.Null()], { description: 'The end that its backups would be given.' }),
+    kept_because: Type.Array(Type.String(), { description: 'Why its backups would be kept when the last of these runs is done; none: they would be gone.' }),
+  })),
+  retention: Type.Union([Type.Null(), Type.Object({
+    policy_id: Type.String(),
+    vault_id: Type.String(),
+    kept: Type.Integer({ minimum: 0 }),
+    going: Type.Integer({ minimum: 0 }),
+    backups: Type.Array(Type.Object({
+      backup_id: Type.String(),
+      name: Type.String(),
+      resource_id: Type.String(),
+      resource_name: Type.String(),
+      created_at: Type.String(),
+      expired_at: TextOrNull,
+      kept_because: Reasons,
+      planned_at: Type.Union([Type.String(), Type.Null()], { description: 'When its deletion was planned; it waits for a second look.' }),
+    }), { description: 'By resource, newest first; as many as were asked for.' }),
+  })], { description: 'Null unless a vault is named.' }),
+})
+export type PolicyPreview = Static<typeof PolicyPreview>
+
+export const PolicyPreviewAnswer = Type.Object({ preview: PolicyPreview })
+
+export const SetScheduleBody = Type.Object({
+  schedule: Type.Object({ time_zone: Type.String({ maxLength: 64, description: 'UTC, as in the cloud, or a name such as Europe/Berlin.' }) }),
+})
+
+export const PolicySchedule = Type.Object({
+  policy_id: Type.String(),
+  enabled: Type.Boolean(),
+  time_zone: Type.String(),
+  next_run_at: Type.Union([Type.String(), Type.Null()], { description: 'By its rules, from now; null while it is switched off.' }),
+})
+export type PolicySchedule = Static<typeof PolicySchedule>
+
+export const PolicyScheduleAnswer = Type.Object({ schedule: PolicySchedule })
+
+export const ListPolicyRunsQuery = Type.Object({
+  vault_id: Type.Optional(Type.String({ description: 'Only runs in this vault.' })),
+  limit: Type.Optional(Type.Integer({ minimum: 1, description: 'Page size; more than 1000 counts as 1000.' })),
+  offset: Type.Optional(Type.Integer({ minimum: 0, description: 'Rows to skip.' })),
+})
+export type ListPolicyRunsQuery = Static<typeof ListPolicyRunsQuery>
+
+export const PolicyRun = Type.Object({
+  policy_id: Type.String(),
+  vault_id: Type.String(),
+  due_at: Type.String(),
+  ran_at: Type.String(),
+  outcome: Type.Enum(['started', 'skipped', 'failed'], { type: 'string' }),
+  checkpoint_id: TextOrNull,
+  missed_runs: Type.Integer({ minimum: 0, description: 'Earlier due times that this run makes up for.' }),
+  moved: Type.Boolean(),
+  error_info: Type.Object({ code: Type.String(), message: Type.String() }),
+})
+export type PolicyRun = Static<typeof PolicyRun>
+
+export const ListPolicyRunsAnswer = Type.Object({
+  runs: Type.Array(PolicyRun),
+  count: Type.Integer({ minimum: 0 }),
+  limit: Type.Integer({ minimum: 1, maximum: 1000 }),
+  offset: Type.Integer({ minimum: 0 }),
+})

@@ -1,7 +1,7 @@
-import type { Policy } from '@opencbr/contract'
-import { formatTime } from '../clock.ts'
+import type { Policy, PolicySchedule } from '@opencbr/contract'
+import { formatTime, formatTimeOrNull, type Micros } from '../clock.ts'
 import { parseDefinition, parsePattern } from './policy.ts'
-import type { PolicyView } from './policy-store.ts'
+import { nextRunOf, type PolicyView } from './policy-store.ts'
 
 export function policyToWire({ policy, vaults }: PolicyView): Policy {
   return {
@@ -25,4 +25,8 @@ export function policyToWire({ policy, vaults }: PolicyView): Policy {
       : vaults.map(({ vault_id, destination_vault_id }) => ({ vault_id, destination_vault_id })),
     policy_type: policy.policy_type as Policy['policy_type'],
   }
+}
+
+export function scheduleToWire({ policy }: PolicyView, now: Micros): PolicySchedule {
+  return { policy_id: policy.id, enabled: policy.enabled === 1, time_zone: policy.time_zone, next_run_at: formatTimeOrNull(nextRunOf(policy, now)) }
 }

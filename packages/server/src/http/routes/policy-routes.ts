@@ -1,10 +1,12 @@
 import {
   AssociatePolicyAnswer, AssociatePolicyBody, CreatePolicyBody, DissociatePolicyAnswer, DissociatePolicyBody, ListPoliciesAnswer,
-  ListPoliciesQuery, PolicyAnswer, PolicyParams, UpdatePolicyBody, VaultParams,
+  ListPoliciesQuery, ListPolicyRunsAnswer, ListPolicyRunsQuery, PolicyAnswer, PolicyParams, PolicyPreviewAnswer, PolicyScheduleAnswer,
+  PreviewPolicyBody, PreviewPolicyQuery, SetScheduleBody, UpdatePolicyBody, VaultParams,
 } from '@opencbr/contract'
 import type { Deps } from '../../deps.ts'
 import {
-  bindPolicy, createPolicy, deletePolicy, listPolicies, policyToWire, showPolicy, unbindPolicy, updatePolicy, type Bound,
+  bindPolicy, createPolicy, deletePolicy, listPolicies, listPolicyRuns, policyRunToWire, policyToWire, previewPolicy, scheduleToWire,
+  setPolicyTimeZone, showPolicy, unbindPolicy, updatePolicy, type Bound,
 } from '../../policies/index.ts'
 import { noContent, ok, projectOf, route, type Route } from '../route.ts'
 
@@ -12,7 +14,7 @@ import { noContent, ok, projectOf, route, type Route } from '../route.ts'
 const WHOLE_LIST = { limit: 1000, offset: 0 }
 
 export function policyRoutes(deps: Deps): Route[] {
-  return [...wholePolicyRoutes(deps), ...vaultPolicyRoutes(deps)]
+  return [...wholePolicyRoutes(deps), ...vaultPolicyRoutes(deps), ...scheduleRoutes(deps)]
 }
 
 function wholePolicyRoutes(deps: Deps): Route[] {
@@ -99,6 +101,69 @@ function vaultPolicyRoutes(deps: Deps): Route[] {
       schemas: { params: VaultParams, body: DissociatePolicyBody, response: { 200: DissociatePolicyAnswer } },
       async handle(call) {
         return ok({ dissociate_policy: boundToWire(await unbindPolicy(deps, projectOf(call).id, call.params.vault_id, call.body.policy_id)) })
+      },
+    }),
+  ]
+}
+
+/** What the cloud lacks: a look ahead, the time zone of a schedule, and what became of each due time. */
+function scheduleRoutes(deps: Deps): Route[] {
+  return [
+    route({
+      operationId: 'previewStoredPolicy',
+      method: 'GET',
+      path: '/x/v1/:project_id/policies/preview',
+      access: { kind: 'project', action: 'cbr:policies:get' },
+      summary: 'Show when a policy runs next, and what it keeps',
+      schemas: { query: PreviewPolicyQuery, response: { 200: PolicyPreviewAnswer } },
+      async handle(call) {
+        return ok({ preview: await previewPolicy(deps, projectOf(call).id, call.query) })
+      },
+    }),
+    route({
+      operationId: 'previewPolicy',
+      method: 'POST',
+      path: '/x/v1/:project_id/policies/preview',
+      access: { kind: 'project', action: 'cbr:policies:get' },
+      summary: 'Show when rules would run, and what limits would keep; changes nothing',
+      schemas: { body: PreviewPolicyBody, response: { 200: PolicyPreviewAnswer } },
+      async handle(call) {
+        return ok({ preview: await previewPolicy(deps, projectOf(call).id, call.body.preview) })
+      },
+    }),
+    route({
+      operationId: 'showPolicySchedule',
+      method: 'GET',
+      path: '/x/v1/:project_id/policies/:policy_id/schedule',
+      access: { kind: 'project', action: 'cbr:policies:get' },
+      summary: 'Show in which time zone a policy runs, and when next',
+      schemas: { params: PolicyParams, response: { 200: PolicyScheduleAnswer } },
+      async handle(call) {
+        return ok({ schedule: scheduleToWire(await showPolicy(deps.db, projectOf(call).id, call.params.policy_id), deps.clock.now()) })
+      },
+    }),
+    route({
+      operationId: 'setPolicySchedule',
+      method: 'PUT',
+      path: '/x/v1/:project_id/policies/:policy_id/schedule',
+      access: { kind: 'project', action: 'cbr:policies:update' },
+      summary: 'Read the rules of a policy by the wall clock of a time zone',
+      schemas: { params: PolicyParams, body: SetScheduleBody, response: { 200: PolicyScheduleAnswer } },
+      async handle(call) {
+        const view = await setPolicyTimeZone(deps, projectOf(call).id, call.params.policy_id, call.body.schedule.time_zone)
+        return ok({ schedule: scheduleToWire(view, deps.clock.now()) })
+      },
+    }),
+    route({
+      operationId: 'listPolicyRuns',
+      method: 'GET',
+      path: '/x/v1/:project_id/policies/:policy_id/runs',
+      access: { kind: 'project', action: 'cbr:policies:get' },
+      summary: 'List the due times of a policy and what became of them',
+      schemas: { params: PolicyParams, query: ListPolicyRunsQuery, response: { 200: ListPolicyRunsAnswer } },
+      async handle(call) {
+        const { rows, count, limit, offset } = await listPolicyRuns(deps.db, projectOf(call).id, call.params.policy_id, call.query)
+        return ok({ runs: rows.map(policyRunToWire), count, limit, offset })
       },
     }),
   ]
