@@ -224,14 +224,19 @@ class ImageChunks {
     this.#position += length
     const place = this.#blobIds.push([]) - 1
     if (length === CHUNK_BYTES && this.#holes?.isHole(start, start + length) === true) return this.#saveZeros(place)
-    const { bytes: chunk, release } = this.#run.memory.take(length)
-    await this.#read(descriptor, chunk, start)
-    if (length === CHUNK_BYTES && isZero(chunk)) {
-      release()
+    const { sink } = this.#run
+    const reserved = await sink.reserve(length)
+    try {
+      await this.#read(descriptor, reserved.plaintext, start)
+    } catch (error) {
+      sink.giveUp(reserved)
+      throw error
+    }
+    if (length === CHUNK_BYTES && isZero(reserved.plaintext)) {
+      sink.giveUp(reserved)
       return this.#saveZeros(place)
     }
-    await this.#run.sink.admit(length)
-    this.#blobIds[place] = [this.#run.sink.save('data', chunk, release)]
+    this.#blobIds[place] = [sink.saveReserved('data', reserved)]
     this.#run.addBytes(length, () => Buffer.from(this.#image.path))
   }
 

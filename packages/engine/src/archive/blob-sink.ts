@@ -1,5 +1,5 @@
 import { asFailure } from '../failure.ts'
-import type { BlobId, BlobType, BlobWriter } from '../repository/types.ts'
+import type { BlobId, BlobType, BlobWriter, ReservedBlob, SavedBlob } from '../repository/types.ts'
 import { ByteBudget } from '../restore/byte-budget.ts'
 
 /** Content that may be on its way into the repository at once: enough to keep its workers busy. */
@@ -34,9 +34,33 @@ export class BlobSink {
     throw this.#failure.error
   }
 
-  /** Saves an admitted blob, which must not be changed before `release` is called. */
-  save(type: BlobType, plaintext: Uint8Array, release?: () => void): Promise<BlobId> {
-    const saved = this.#save(type, plaintext, release)
+  /** Waits for room for a blob, which is read into it; then `saveReserved` or `giveUp` must be called. */
+  async reserve(bytes: number): Promise<ReservedBlob> {
+    await this.admit(bytes)
+    try {
+      return await this.#writer.reserveBlob(bytes)
+    } catch (error) {
+      this.#budget.giveBack(bytes + BYTES_PER_BLOB)
+      throw asFailure(error)
+    }
+  }
+
+  giveUp(reserved: ReservedBlob): void {
+    this.#budget.giveBack(reserved.length + BYTES_PER_BLOB)
+    reserved.release()
+  }
+
+  /** Saves the first bytes of what was reserved. */
+  saveReserved(type: BlobType, reserved: ReservedBlob, bytes = reserved.length): Promise<BlobId> {
+    return this.#watch(this.#save(type, bytes, reserved.length, () => this.#writer.saveReserved(type, reserved, bytes)))
+  }
+
+  /** Saves an admitted blob, which must not be changed any more. */
+  save(type: BlobType, plaintext: Uint8Array): Promise<BlobId> {
+    return this.#watch(this.#save(type, plaintext.length, plaintext.length, () => this.#writer.saveBlob(type, plaintext)))
+  }
+
+  #watch(saved: Promise<BlobId>): Promise<BlobId> {
     this.#underWay.add(saved)
     // Whoever waits for the id sees the failure as well, but may come too late to be the first.
     saved.then(
@@ -49,17 +73,15 @@ export class BlobSink {
     return saved
   }
 
-  async #save(type: BlobType, plaintext: Uint8Array, release?: () => void): Promise<BlobId> {
-    const { length } = plaintext
+  async #save(type: BlobType, length: number, admittedBytes: number, save: () => Promise<SavedBlob>): Promise<BlobId> {
     try {
-      const { id, known, packedBytes } = await this.#writer.saveBlob(type, plaintext)
+      const { id, known, packedBytes } = await save()
       if (!known) this.#count(type, length, packedBytes)
       return id
     } catch (error) {
       throw asFailure(error)
     } finally {
-      release?.()
-      this.#budget.giveBack(length + BYTES_PER_BLOB)
+      this.#budget.giveBack(admittedBytes + BYTES_PER_BLOB)
     }
   }
 

@@ -8,7 +8,6 @@ import type { BlobId, SnapshotId } from '../repository/types.ts'
 import { INCOMPLETE_TAG, type ArchiveOptions, type ArchiveResult } from './archive-result.ts'
 import { ArchiveWarnings } from './archive-warnings.ts'
 import { BlobSink } from './blob-sink.ts'
-import { ReadingMemory } from './reading-memory.ts'
 import { SkippedEntries } from './skipped-entries.ts'
 import { TreeWindows } from './tree-windows.ts'
 
@@ -34,7 +33,6 @@ export class ArchiveRun {
   readonly sink: BlobSink
   /** The parent's trees. */
   readonly trees: TreeWindows
-  readonly memory = new ReadingMemory()
   readonly warnings = new ArchiveWarnings()
   readonly skipped = new SkippedEntries()
   readonly owners: OwnerNames = readOwnerNames()

@@ -66,17 +66,16 @@ export async function saveFile(
 async function saveShort(
   run: ArchiveRun, source: OpenSource, bytes: number, path: () => Buffer,
 ): Promise<{ content: Promise<FileContent> }> {
-  const piece = run.memory.take(bytes)
+  const reserved = await run.sink.reserve(bytes)
   let count: number
   try {
-    count = readNow(source.descriptor, piece.bytes)
+    count = readNow(source.descriptor, reserved.plaintext)
   } catch (error) {
-    piece.release()
+    run.sink.giveUp(reserved)
     throw error
   }
-  await run.sink.admit(count)
   run.addBytes(count, path)
-  const saved = run.sink.save('data', piece.bytes.subarray(0, count), piece.release)
+  const saved = run.sink.saveReserved('data', reserved, count)
   return { content: saved.then((blobId) => ({ bytes: count, blobIds: [blobId] })) }
 }
 
@@ -103,8 +102,9 @@ async function saveLong(
     }
     for await (const chunk of split(readPieces(descriptor, position, end))) {
       await run.pause()
-      await run.sink.admit(chunk.length)
-      blobIds.push(run.sink.save('data', chunk))
+      const reserved = await run.sink.reserve(chunk.length)
+      reserved.plaintext.set(chunk)
+      blobIds.push(run.sink.saveReserved('data', reserved))
       advance(chunk.length)
       if (isHoleAhead()) break
     }

@@ -16,8 +16,8 @@ const SPLIT_MASK = (1n << 20n) - 1n
 const SCAN_FROM = CHUNK_BYTES_MIN - WINDOW_BYTES
 
 /**
- * Cuts one stream. `push` returns the chunks that the bytes complete, `finish` the rest; after
- * `finish` the chunker takes a new stream. Chunks are copies and belong to the caller.
+ * Cuts one stream. `push` yields the chunks that the bytes complete, `finish` gives the rest; after
+ * `finish` the chunker takes a new stream. A chunk lies in the chunker's memory, until it is asked for anything else.
  */
 export class RabinChunker {
   readonly #module: RabinModule
@@ -36,8 +36,7 @@ export class RabinChunker {
     this.#startChunk()
   }
 
-  push(data: Uint8Array): Uint8Array[] {
-    const chunks: Uint8Array[] = []
+  *push(data: Uint8Array): Generator<Uint8Array, void, undefined> {
     let rest = data
     while (rest.length > 0) {
       const taken = rest.subarray(0, CHUNK_BYTES_MAX - this.#filled)
@@ -49,15 +48,14 @@ export class RabinChunker {
         rest = rest.subarray(taken.length)
         continue
       }
-      chunks.push(this.#memory.slice(DATA_AT, DATA_AT + end))
+      yield this.#memory.subarray(DATA_AT, DATA_AT + end)
       rest = rest.subarray(end - filledBefore)
       this.#startChunk()
     }
-    return chunks
   }
 
   finish(): Uint8Array | undefined {
-    const last = this.#filled === 0 ? undefined : this.#memory.slice(DATA_AT, DATA_AT + this.#filled)
+    const last = this.#filled === 0 ? undefined : this.#memory.subarray(DATA_AT, DATA_AT + this.#filled)
     this.#startChunk()
     return last
   }

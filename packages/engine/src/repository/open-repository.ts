@@ -10,7 +10,7 @@ import { decodeSnapshot, encodeSnapshot } from '../format/snapshot.ts'
 import type { Snapshot } from '../format/snapshot.ts'
 import { findKey } from '../keys/find-key.ts'
 import { BlobIndex } from './blob-index.ts'
-import { BlobCrew } from './crew/blob-crew.ts'
+import { BlobCrew, shortened } from './crew/blob-crew.ts'
 import type { HeldBytes } from './crew/blob-crew.ts'
 import { BLOB_BYTES_MAX } from './crew/blob-work.ts'
 import type { OpenedBlob } from './crew/protocol.ts'
@@ -112,15 +112,12 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
     if (underWay === 0) onIdle?.()
   }
 
-  async function saveBlob(type: BlobType, plaintext: Uint8Array): Promise<SavedBlob> {
-    const { index, writer } = getLoaded()
-    assert(plaintext.length <= BLOB_BYTES_MAX)
-    throwIfCancelled(options.signal)
-    writer.throwIfFailed()
+  async function saveHeld(type: BlobType, held: HeldBytes): Promise<SavedBlob> {
     underWay += 1
-    let held: HeldBytes | undefined
     try {
-      held = await crew.hold(plaintext)
+      const { index, writer } = getLoaded()
+      throwIfCancelled(options.signal)
+      writer.throwIfFailed()
       const id = await crew.hash(held)
       if (index.has(type, id) || writer.isPending(type, id)) return { id, known: true, packedBytes: 0 }
       writer.claim(type, id)
@@ -133,9 +130,23 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
         throw error
       }
     } finally {
-      held?.release()
+      held.release()
       leave()
     }
+  }
+
+  function reserve(bytes: number): HeldBytes | Promise<HeldBytes> {
+    const { writer } = getLoaded()
+    assert(bytes <= BLOB_BYTES_MAX)
+    throwIfCancelled(options.signal)
+    writer.throwIfFailed()
+    return crew.reserve(bytes)
+  }
+
+  async function saveBlob(type: BlobType, plaintext: Uint8Array): Promise<SavedBlob> {
+    const held = await reserve(plaintext.length)
+    held.plaintext.set(plaintext)
+    return saveHeld(type, held)
   }
 
   async function takePlaintext(type: BlobType, id: BlobId, location: BlobLocation, open: () => Promise<OpenedBlob>): Promise<Uint8Array> {
@@ -250,6 +261,11 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
     chunker: () => chunker,
 
     saveBlob,
+    reserveBlob: async (bytes) => reserve(bytes),
+    saveReserved(type, reserved, bytes) {
+      const held = reserved as HeldBytes
+      return saveHeld(type, bytes === undefined || bytes === held.length ? held : shortened(held, bytes))
+    },
 
     flush: () => getLoaded().writer.flush(),
 

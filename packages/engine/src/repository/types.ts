@@ -39,6 +39,14 @@ export interface SavedBlob {
   readonly packedBytes: number
 }
 
+/** Room for a plaintext. */
+export interface ReservedBlob {
+  readonly plaintext: Buffer
+  /** Its bytes. */
+  readonly length: number
+  release(): void
+}
+
 export interface BlobWriter {
   /**
    * Stores a blob unless it is there already. Resolves once the blob has its id and place; it is
@@ -46,6 +54,13 @@ export interface BlobWriter {
    * await, or keep several calls open for parallelism. The plaintext must not be changed afterwards.
    */
   saveBlob(type: BlobType, plaintext: Uint8Array): Promise<SavedBlob>
+  /**
+   * Memory to put a plaintext of so many bytes into, where the threads see it; waits until there is room. It must be
+   * given to `saveReserved` or released, and soon.
+   */
+  reserveBlob(bytes: number): Promise<ReservedBlob>
+  /** As `saveBlob`, of the first bytes of what was reserved, all by default; releases it. */
+  saveReserved(type: BlobType, reserved: ReservedBlob, bytes?: number): Promise<SavedBlob>
   /** Resolves when every blob saved so far lies in stored packs that stored index files name. */
   flush(): Promise<void>
 }

@@ -54,9 +54,20 @@ export interface BlobToDeliver {
   readonly targets: readonly DeliveryTarget[]
 }
 
+/** The first bytes of what is held, when a plaintext turns out to be shorter. */
+export function shortened(held: HeldBytes, length: number): HeldBytes {
+  const { slot, plaintext, place } = held
+  return {
+    slot, length, plaintext: plaintext.subarray(0, length), place: place === undefined ? undefined : { ...place, plainLength: length },
+    release: () => held.release(),
+  }
+}
+
 /** Bytes in memory that the workers see. */
 export interface HeldBytes {
   readonly slot: Uint8Array
+  /** The part of the slot that the plaintext is put into. */
+  readonly plaintext: Buffer
   /** Where the slot lies for the workers; undefined for what is done in place. */
   readonly place: SlotPlace | undefined
   readonly length: number
@@ -74,6 +85,10 @@ class SlabBytes implements HeldBytes {
     this.place = { memory: slab.memory, offset, plainLength: length }
     this.length = length
     this.release = release
+  }
+
+  get plaintext(): Buffer {
+    return plaintextIn(this.slot, this.length)
   }
 }
 
@@ -126,12 +141,15 @@ export class BlobCrew {
     })
   }
 
-  /** Puts a plaintext where the crew can work on it, as soon as there is room; release it in the end. */
+  /** Room for a plaintext where the crew can work on it, as soon as there is some; release it in the end. */
+  reserve(length: number): HeldBytes | Promise<HeldBytes> {
+    return this.#staysInPlace(length) ? holdInPlace(length) : this.#holdInSlab(length, slotBytes(length))
+  }
+
+  /** Puts a plaintext where the crew can work on it. */
   async hold(plaintext: Uint8Array): Promise<HeldBytes> {
-    const { length } = plaintext
-    let bytes: HeldBytes | Promise<HeldBytes> = this.#staysInPlace(length) ? holdInPlace(length) : this.#holdInSlab(length, slotBytes(length))
-    if (bytes instanceof Promise) bytes = await bytes
-    plaintextIn(bytes.slot, length).set(plaintext)
+    const bytes = await this.reserve(plaintext.length)
+    bytes.plaintext.set(plaintext)
     return bytes
   }
 
@@ -286,5 +304,6 @@ function takeApart(orders: readonly OpenOrder[], { memories, results }: Answers[
 }
 
 function holdInPlace(length: number): HeldBytes {
-  return { slot: new Uint8Array(slotBytes(length)), place: undefined, length, release: () => undefined }
+  const slot = new Uint8Array(slotBytes(length))
+  return { slot, plaintext: plaintextIn(slot, length), place: undefined, length, release: () => undefined }
 }

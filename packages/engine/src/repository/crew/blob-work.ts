@@ -49,8 +49,8 @@ export function slotBytes(plainLength: number): number {
 }
 
 /** Where in a slot the plaintext lies. */
-export function plaintextIn(slot: Uint8Array, plainLength: number): Uint8Array {
-  return slot.subarray(PLAINTEXT_AT, PLAINTEXT_AT + plainLength)
+export function plaintextIn(slot: Uint8Array, plainLength: number): Buffer {
+  return Buffer.from(slot.buffer, slot.byteOffset + PLAINTEXT_AT, plainLength)
 }
 
 /** The id that `hashSlot` has left. */
@@ -83,6 +83,13 @@ const frames = new Scratch()
 const plaintexts = new Scratch()
 const foundHash = new Uint8Array(ID_BYTES)
 
+/** Up to this size level 1 leaves as many bytes as level 2, in three quarters of the time. */
+const QUICK_BYTES_MAX = 128 * 1024
+
+function levelFor(level: ZstdLevel, plainLength: number): ZstdLevel {
+  return level === 2 && plainLength <= QUICK_BYTES_MAX ? 1 : level
+}
+
 /**
  * Seals the plaintext in a slot that has been hashed, then opens it again and compares, before
  * anything is stored: a faulty machine or a faulty library must not pass for a backup. Throws
@@ -95,7 +102,7 @@ export function sealSlot(sealer: Sealer, { version, level }: SealingRules, type:
   // Zero marks raw blobs in the format, so that an empty one cannot be a compressed one.
   if (version === 2 && plainLength > 0 && (type === 'tree' || !looksIncompressible(plaintext))) {
     const frame = frames.take(frameBytesMax(plainLength))
-    const frameLength = primitives.compress(plaintext, level, frame)
+    const frameLength = primitives.compress(plaintext, levelFor(level, plainLength), frame)
     // Trees are compressed even where that makes them longer: pruning repacks raw trees every time.
     if (type === 'tree' || frameLength < plainLength) {
       slot.set(frame.subarray(0, frameLength), PLAINTEXT_AT)
