@@ -2,7 +2,7 @@
  * `npm test [-- PART_OF_A_PATH …]`: everything that judges this checkout, with no step before it.
  *
  * Brings stock restic, checks types and style, runs the tests beside the code, then those across
- * packages. A failing suite does not stop the later ones: one run shows all that is wrong. Arguments
+ * packages, and what is about the catalogue once more on PostgreSQL. A failing suite does not stop the later ones: one run shows all that is wrong. Arguments
  * choose test files by a part of their path and leave the rest out, and say so at the end.
  *
  * The closing line counts what really ran: each test that Node's test runner reports, and one for
@@ -15,6 +15,7 @@ import { cpus } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { spec } from 'node:test/reporters'
 import { run, type EventData } from 'node:test'
+import { startPostgresServer } from '@opencbr/testkit'
 
 interface Outcome {
   readonly passed: number
@@ -38,6 +39,12 @@ const SUITE_MS_MAX = 40 * 60_000
 /** The tests start servers and run restic beside them; more at once would measure the machine. */
 const FILES_AT_ONCE = 2
 
+/** Those that speak to the API, and those of the queue; files that look into SQLite's own file are not among them. */
+const ON_POSTGRES = [
+  'test/api-*.test.ts', 'test/list-backups*.test.ts', 'test/runs-input.test.ts', 'test/tasks.test.ts', 'test/deletion.test.ts',
+  'test/auto-bind.test.ts', 'test/agents.test.ts', 'test/verify.test.ts',
+]
+
 const root = join(import.meta.dirname, '..')
 const chosen = process.argv.slice(2)
 const stopping = new AbortController()
@@ -56,6 +63,7 @@ const suites: Suite[] = [
   { name: 'style', run: () => check('node_modules/oxlint/bin/oxlint') },
   { name: 'beside the code', run: () => runTests('packages/*/src/**/*.test.ts') },
   { name: 'across packages', run: () => runTests('test/**/*.test.ts') },
+  { name: 'on PostgreSQL', run: runOnPostgres },
 ]
 
 const rows: { name: string; outcome: Outcome; seconds: number }[] = []
@@ -93,15 +101,31 @@ function check(script: string, ...args: string[]): Promise<Outcome> {
   })
 }
 
-/** Runs the test files of a pattern, each in a process of its own. */
-async function runTests(pattern: string): Promise<Outcome> {
+/**
+ * What is about the catalogue runs a second time, on PostgreSQL. One server serves all files; each test has a database of
+ * its own on it.
+ */
+async function runOnPostgres(): Promise<Outcome> {
+  if (chosen.length > 0 && !globSync(ON_POSTGRES).some((file) => chosen.some((part) => file.includes(part)))) return notRun('no file of it was asked for')
+  const server = await startPostgresServer().catch((error: Error) => {
+    console.log(error.message)
+    return undefined
+  })
+  if (server === undefined) return { passed: 0, failed: 1, skipped: 0 }
+  await using _ended = server
+  return await runTests(ON_POSTGRES, { OPENCBR_TEST_DATABASE: 'postgres', OPENCBR_TEST_POSTGRES: server.url })
+}
+
+/** Runs the test files of some patterns, each in a process of its own. */
+async function runTests(pattern: string | readonly string[], environment: Readonly<Record<string, string>> = {}): Promise<Outcome> {
   const present = globSync(pattern).sort()
   const files = present.filter((file) => chosen.length === 0 || chosen.some((part) => file.includes(part)))
-  if (files.length === 0) return notRun(present.length === 0 ? `no file matches ${pattern}` : 'no file of it was asked for')
+  if (files.length === 0) return notRun(present.length === 0 ? `no file matches ${String(pattern)}` : 'no file of it was asked for')
   let whole: EventData.TestSummary | undefined
   const skippedTests: string[] = []
   const events = run({
     files,
+    env: { ...process.env, ...environment },
     concurrency: Math.min(FILES_AT_ONCE, cpus().length),
     timeout: TEST_MS_MAX,
     execArgv: ['--disable-warning=ExperimentalWarning'],

@@ -1,11 +1,10 @@
 /** One backup through the API: shown, renamed, described; by its owner and by a receiver of a share. */
 import assert from 'node:assert/strict'
-import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { after, before, test } from 'node:test'
 import type { Backup, BackupMetadata } from '@opencbr/contract'
 import { populate, type Populated } from '@opencbr/server'
 import { startTestService, type TestService } from '@opencbr/testkit'
+import { sql } from 'kysely'
 
 type Answer = { backup: Backup, error_code: string, error_msg: string }
 
@@ -15,28 +14,25 @@ const INVALID = [400, 'BackupService.9900']
 
 let service: TestService
 let populated: Populated
-let database: DatabaseSync
 
 before(async () => {
   service = await startTestService()
   populated = await populate(service.service.deps, { backups: 2000, seed: 7 })
-  database = new DatabaseSync(join(service.dataDir, 'catalogue.db'), { readOnly: true })
 })
 
 after(async () => {
-  database.close()
   await service[Symbol.asyncDispose]()
 })
 
 /** The id of some backup; `condition` is SQL over backups `b`, with `:own` and `:partner` for the projects. */
-function findId(condition: string): string {
-  const found = database.prepare(`select b.id from backups b where ${condition} order by b.id limit 1`)
-    .get({ ...condition.includes(':own') && { own: service.projectId }, ...condition.includes(':partner') && { partner: populated.partnerProjectId } })
+async function findId(condition: string): Promise<string> {
+  const named = condition.replaceAll(':own', `'${service.projectId}'`).replaceAll(':partner', `'${populated.partnerProjectId}'`)
+  const { rows: [found] } = await sql<{ id: string }>`select b.id from backups b where ${sql.raw(named)} order by b.id limit 1`.execute(service.service.deps.db)
   assert.ok(found !== undefined, `the populated catalogue has a backup with ${condition}`)
-  return String(found['id'])
+  return found.id
 }
 
-function findReceivedId(status: string, type = '%'): string {
+function findReceivedId(status: string, type = '%'): Promise<string> {
   return findId(`b.project_id = :partner and b.resource_type like '${type}'
     and exists (select 1 from backup_members m where m.backup_id = b.id and m.dest_project_id = :own and m.status = '${status}')`)
 }
@@ -61,7 +57,7 @@ function codeOf({ status, body }: { status: number, body: { error_code: string }
 }
 
 test('a backup of a server is shown with its disks, which lists leave out', async () => {
-  const id = findId("b.project_id = :own and b.resource_type = 'OS::Nova::Server' and 2 = (select count(*) from backups c where c.parent_id = b.id)")
+  const id = await findId("b.project_id = :own and b.resource_type = 'OS::Nova::Server' and 2 = (select count(*) from backups c where c.parent_id = b.id)")
   const { status, body: { backup } } = await show(id)
   assert.equal(status, 200)
   assert.deepEqual([backup.id, backup.project_id, backup.parent_id, backup.children.length], [id, service.projectId, null, 2])
@@ -77,7 +73,7 @@ test('a backup of a server is shown with its disks, which lists leave out', asyn
 })
 
 test('a backup is shown with the records of its copies', async () => {
-  const id = findId('b.project_id = :own and exists (select 1 from replication_records r where r.backup_id = b.id)')
+  const id = await findId('b.project_id = :own and exists (select 1 from replication_records r where r.backup_id = b.id)')
   const { body: { backup } } = await show(id)
   assert.ok(backup.replication_records.length > 0)
   for (const record of backup.replication_records) {
@@ -87,27 +83,27 @@ test('a backup is shown with the records of its copies', async () => {
 })
 
 test('a receiver sees a shared backup under its own vault, and under none while it has not accepted', async () => {
-  const accepted = (await show(findReceivedId('accepted', 'OS::Nova::Server'))).body.backup
+  const accepted = (await show(await findReceivedId('accepted', 'OS::Nova::Server'))).body.backup
   assert.equal(accepted.project_id, populated.partnerProjectId)
-  const vault = database.prepare('select project_id from vaults where id = ?').get(accepted.vault_id)
-  assert.equal(vault?.['project_id'], service.projectId)
+  const { rows: [vault] } = await sql<{ project_id: string }>`select project_id from vaults where id = ${accepted.vault_id}`.execute(service.service.deps.db)
+  assert.equal(vault?.project_id, service.projectId)
   assert.ok(accepted.children.length > 0)
   for (const child of accepted.children as Backup[]) {
     assert.equal(child.vault_id, accepted.vault_id)
     assert.deepEqual((await show(child.id)).body.backup, child)
   }
-  for (const status of ['pending', 'rejected']) assert.equal((await show(findReceivedId(status))).body.backup.vault_id, null)
+  for (const status of ['pending', 'rejected']) assert.equal((await show(await findReceivedId(status))).body.backup.vault_id, null)
 })
 
 test('a receiver does not see where the owner has copied a shared backup to', async () => {
-  const id = findId(`b.project_id = :partner and exists (select 1 from replication_records r where r.backup_id = b.id)
+  const id = await findId(`b.project_id = :partner and exists (select 1 from replication_records r where r.backup_id = b.id)
     and exists (select 1 from backup_members m where m.backup_id = b.id and m.dest_project_id = :own)`)
   assert.deepEqual((await show(id)).body.backup.replication_records, [])
 })
 
 test('what is unknown and what belongs to others without a share look the same', async () => {
-  const foreign = findId(UNSHARED)
-  const foreignChild = findId(`b.project_id = :partner and b.parent_id is not null
+  const foreign = await findId(UNSHARED)
+  const foreignChild = await findId(`b.project_id = :partner and b.parent_id is not null
     and not exists (select 1 from backup_members m where m.backup_id = b.parent_id and m.dest_project_id = :own)`)
   for (const id of [UNKNOWN, foreign, foreignChild]) {
     const answer = await show(id)
@@ -125,12 +121,12 @@ test('an id that is no UUID is refused, and capitals do not matter', async () =>
     assert.match(answer.body.error_msg, /\bbackup_id\b/)
     assert.deepEqual(codeOf(await update(id, { backup: {} })), INVALID, id)
   }
-  const id = findId('b.project_id = :own')
+  const id = await findId('b.project_id = :own')
   assert.equal((await show(id.toUpperCase())).body.backup.id, id)
 })
 
 test('name and description change, each alone and together', async () => {
-  const id = findId('b.project_id = :own and b.parent_id is null')
+  const id = await findId('b.project_id = :own and b.parent_id is null')
   const { backup: original } = (await show(id)).body
   service.clock.advanceSeconds(60)
   const renamed = await update(id, { backup: { name: '升级-before_2' } })
@@ -146,7 +142,7 @@ test('name and description change, each alone and together', async () => {
 })
 
 test('an update that names nothing changes nothing', async () => {
-  const id = findId('b.project_id = :own and b.parent_id is null')
+  const id = await findId('b.project_id = :own and b.parent_id is null')
   const { body } = await show(id)
   service.clock.advanceSeconds(60)
   for (const nothing of [{}, { backup: {} }, { backup: { name: null, description: null } }, { backup: null }, { colour: 'blue' }]) {
@@ -156,7 +152,7 @@ test('an update that names nothing changes nothing', async () => {
 })
 
 test('bad names, descriptions and bodies are refused and change nothing', async () => {
-  const id = findId('b.project_id = :own and b.parent_id is null')
+  const id = await findId('b.project_id = :own and b.parent_id is null')
   const { body } = await show(id)
   const bad: readonly [unknown, RegExp][] = [
     [{ backup: { name: '' } }, /\bbackup\.name\b/],
@@ -184,14 +180,14 @@ test('bad names, descriptions and bodies are refused and change nothing', async 
 })
 
 test('only the owner renames a shared backup', async () => {
-  const id = findReceivedId('accepted')
+  const id = await findReceivedId('accepted')
   const { body } = await show(id)
   assert.deepEqual(codeOf(await update(id, { backup: { name: 'mine' } })), NOT_FOUND)
   assert.deepEqual((await show(id)).body, body)
 })
 
 test('metadata describe the source, and only of an available backup', async () => {
-  const server = findId("b.project_id = :own and b.resource_type = 'OS::Nova::Server' and b.status = 'available'")
+  const server = await findId("b.project_id = :own and b.resource_type = 'OS::Nova::Server' and b.status = 'available'")
   const { status, body } = await metadata(server)
   assert.equal(status, 200)
   const { children, ...backup } = (await show(server)).body.backup
@@ -204,11 +200,11 @@ test('metadata describe the source, and only of an available backup', async () =
       id: child.resource_id, name: child.resource_name, size: child.resource_size, bootable: String(child.extend_info.bootable),
     })),
   )
-  const disk = (await metadata(findId("b.project_id = :own and b.resource_type = 'OS::Cinder::Volume' and b.parent_id is null and b.status = 'available'"))).body
+  const disk = (await metadata(await findId("b.project_id = :own and b.resource_type = 'OS::Cinder::Volume' and b.parent_id is null and b.status = 'available'"))).body
   assert.equal(disk.volumes.length, 1)
-  const tree = (await metadata(findId("b.project_id = :own and b.resource_type = 'OS::Sfs::Turbo' and b.status = 'available'"))).body
+  const tree = (await metadata(await findId("b.project_id = :own and b.resource_type = 'OS::Sfs::Turbo' and b.status = 'available'"))).body
   assert.deepEqual([tree.server, tree.flavor, tree.volumes, tree.interface], ['{}', '{}', [], '[]'])
   for (const state of ['error', 'protecting', 'waiting_protect', 'restoring', 'waiting_restore', 'deleting', 'waiting_delete']) {
-    assert.deepEqual(codeOf(await metadata(findId(`b.project_id = :own and b.status = '${state}'`))), [400, 'BackupService.6206'], state)
+    assert.deepEqual(codeOf(await metadata(await findId(`b.project_id = :own and b.status = '${state}'`))), [400, 'BackupService.6206'], state)
   }
 })

@@ -3,12 +3,11 @@
  * answered over the API and, independently, by walking through the rows of the database in memory.
  */
 import assert from 'node:assert/strict'
-import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { after, before, test } from 'node:test'
 import { ListBackupsResponse, type Backup } from '@opencbr/contract'
 import { populate, type Populated } from '@opencbr/server'
 import { startTestService, type TestService } from '@opencbr/testkit'
+import { sql } from 'kysely'
 import { Compile } from 'typebox/compile'
 
 const SEED = Number(process.env['OPENCBR_TEST_SEED'] ?? 20_260_115)
@@ -34,13 +33,13 @@ let everything: Seen[]
 before(async () => {
   service = await startTestService()
   populated = await populate(service.service.deps, { backups: BACKUPS, seed: SEED })
-  using database = new DatabaseSync(join(service.dataDir, 'catalogue.db'), { readOnly: true })
-  const all = (table: string): DatabaseRow[] => database.prepare(`select * from ${table}`).all() as DatabaseRow[]
+  const { db } = service.service.deps
+  const all = async (table: string): Promise<DatabaseRow[]> => (await sql<DatabaseRow>`select * from ${sql.table(table)}`.execute(db)).rows
   tables = {
-    backups: all('backups'),
-    members: all('backup_members'),
-    vaults: new Map(all('vaults').map((vault) => [String(vault['id']), vault])),
-    records: all('replication_records'),
+    backups: await all('backups'),
+    members: await all('backup_members'),
+    vaults: new Map((await all('vaults')).map((vault) => [String(vault['id']), vault])),
+    records: await all('replication_records'),
   }
   everything = seenBy(service.projectId)
 })
@@ -372,16 +371,16 @@ test('the children of a received backup are listed with it, under the vault that
 
 test('the count follows every change', async () => {
   const draw = openDraw(SEED)
-  using database = new DatabaseSync(join(service.dataDir, 'catalogue.db'))
+  const { db } = service.service.deps
   const query: Query = [['status', 'error'], ['limit', '1']]
   const ids = select([['status', 'available']]).map(({ row }) => String(row['id']))
   const chosen = Array.from({ length: 5 }, () => ids[draw(ids.length)] ?? '')
   const changed = new Set(chosen).size
-  const set = database.prepare('update backups set status = ? where id = ?')
+  const set = (status: string, id: string) => sql`update backups set status = ${status} where id = ${id}`.execute(db)
   const earlier = await list(query)
-  for (const id of chosen) set.run('error', id)
+  for (const id of chosen) await set('error', id)
   const meanwhile = await list(query)
-  for (const id of chosen) set.run('available', id)
+  for (const id of chosen) await set('available', id)
   const later = await list(query)
   assert.deepEqual([meanwhile.body.count, later.body.count], [earlier.body.count + changed, earlier.body.count])
 })
