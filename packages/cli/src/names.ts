@@ -42,7 +42,8 @@ export async function findResource(api: Api, text: string): Promise<DeclaredReso
   return pickOne('resource', text, resources)
 }
 
-function pickOne<Found extends Named>(noun: string, text: string, candidates: readonly Found[]): Found {
+/** The one of the candidates that has the name. */
+export function pickOne<Found extends Named>(noun: string, text: string, candidates: readonly Found[]): Found {
   const [found, ...more] = candidates.filter((candidate) => candidate.name === text)
   if (found === undefined) throw new CommandFailure('notFound', `There is no ${noun} with the name or id ${text}.`)
   if (more.length > 0) {

@@ -3,9 +3,10 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { Command } from 'commander'
-import { ListBackupsQuery, ListOperationLogsQuery, ListResourcesQuery, ListVaultsQuery } from '@opencbr/contract'
+import { ListBackupsQuery, ListMembersQuery, ListOperationLogsQuery, ListResourcesQuery, ListVaultsQuery } from '@opencbr/contract'
 import type { Filter } from './command.ts'
 import { backupFilters } from './commands/backup.ts'
+import { memberFilters } from './commands/member.ts'
 import { resourceFilters } from './commands/resource.ts'
 import { taskFilters } from './commands/task.ts'
 import { buildProgram } from './program.ts'
@@ -37,6 +38,7 @@ test('every query parameter of the lists is an option', () => {
   assert.deepEqual(parametersOf(backupFilters), Object.keys(ListBackupsQuery.properties).toSorted())
   assert.deepEqual(parametersOf(vaultFilters), Object.keys(ListVaultsQuery.properties).toSorted())
   assert.deepEqual(parametersOf(resourceFilters), Object.keys(ListResourcesQuery.properties).toSorted())
+  assert.deepEqual(parametersOf(memberFilters), Object.keys(ListMembersQuery.properties).toSorted())
   assert.deepEqual(parametersOf(taskFilters), Object.keys(ListOperationLogsQuery.properties).toSorted())
 })
 

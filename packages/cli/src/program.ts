@@ -1,8 +1,10 @@
 /** The tree of commands, and how a run of it ends. */
 import { Command, CommanderError } from 'commander'
+import { addDomain, addGroup, addKey, addProject, addRole, addUser } from './commands/administration.ts'
 import { addBackup } from './commands/backup.ts'
 import { addCheckpoint } from './commands/checkpoint.ts'
 import { addDev } from './commands/dev.ts'
+import { addMember } from './commands/member.ts'
 import { addProtectable } from './commands/protectable.ts'
 import { addRepository } from './commands/repository.ts'
 import { RepositoryCommandFailure } from './commands/repository-endings.ts'
@@ -30,7 +32,11 @@ export function buildProgram(): Command {
     .showHelpAfterError('(--help explains the command)')
     .exitOverride()
     .addHelpText('after', `\nWherever an id is wanted, a name that only one thing has will do.\n${environmentHelp}\n\n${describeExitCodes()}`)
-  for (const add of [addServe, addResource, addVault, addTag, addCheckpoint, addBackup, addTask, addProtectable, addToken, addRepository, addDev]) add(program)
+  const groups = [
+    addServe, addResource, addVault, addTag, addCheckpoint, addBackup, addMember, addTask, addProtectable, addToken, addDomain, addProject,
+    addUser, addGroup, addRole, addKey, addRepository, addDev,
+  ]
+  for (const add of groups) add(program)
   return program
 }
 

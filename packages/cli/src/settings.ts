@@ -18,6 +18,7 @@ export interface ServeFlags {
   readonly allowPath?: readonly string[]
   readonly region?: string
   readonly strictResources?: boolean
+  readonly shareServersOnly?: boolean
   readonly logLevel?: string
   readonly jobsPerAgent?: string
   readonly writersPerVault?: string
@@ -50,6 +51,10 @@ export function readServeSettings(flags: ServeFlags, environment: Environment, w
   )
   const masterKeyFile = text(flags.masterKeyFile, 'OPENCBR_MASTER_KEY_FILE', 'master_key_file')?.value
   const storage = text(flags.storage, 'OPENCBR_STORAGE', 'storage')?.value
+  const serversOnly = pick(
+    flags.shareServersOnly, asBoolean(given(environment, 'OPENCBR_SHARE_SERVERS_ONLY'), 'OPENCBR_SHARE_SERVERS_ONLY'), 'OPENCBR_SHARE_SERVERS_ONLY',
+    file, 'share_servers_only', asBoolean,
+  )
   return {
     dataDir: resolve(workingDirectory, text(flags.data, 'OPENCBR_DATA', 'data')?.value ?? serveDefaults.data),
     database: parseDatabase(text(flags.database, 'OPENCBR_DATABASE', 'database')),
@@ -59,6 +64,7 @@ export function readServeSettings(flags: ServeFlags, environment: Environment, w
     region: text(flags.region, 'OPENCBR_REGION', 'region')?.value ?? serveDefaults.region,
     allowPaths: (allowPaths?.value ?? []).map((path) => resolve(workingDirectory, path)),
     strictResources: strict?.value ?? false,
+    ...(serversOnly === undefined ? {} : { shareServersOnly: serversOnly.value }),
     ...readLimits(flags, environment, file),
     logLevel: parseLogLevel(text(flags.logLevel, 'OPENCBR_LOG_LEVEL', 'log_level') ?? { value: serveDefaults.logLevel, from: 'the default' }),
   }
@@ -96,7 +102,7 @@ interface ConfigFile {
 }
 
 const MEMBERS = new Set([
-  'data', 'database', 'master_key_file', 'storage', 'listen', 'allow_paths', 'region', 'strict_resources', 'log_level',
+  'data', 'database', 'master_key_file', 'storage', 'listen', 'allow_paths', 'region', 'strict_resources', 'share_servers_only', 'log_level',
   'jobs_per_agent', 'writers_per_vault', 'stuck_after', 'server_lease',
 ])
 

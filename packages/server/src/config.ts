@@ -15,6 +15,8 @@ export interface ServerConfig {
   readonly allowPaths: readonly string[]
   /** Refuse to associate a resource that no agent offers, instead of failing its backup. */
   readonly strictResources: boolean
+  /** Share backups of servers only, as the cloud's reference says; else of every kind. */
+  readonly shareServersOnly?: boolean | undefined
   /** Jobs that an agent works on at a time. */
   readonly jobsPerAgent?: number | undefined
   /** Backups that run in one vault at a time. */

@@ -15,6 +15,7 @@ import { browseRoutes } from './http/routes/browse-routes.ts'
 import { checkpointRoutes } from './http/routes/checkpoint-routes.ts'
 import { eventRoutes } from './http/routes/event-routes.ts'
 import { identityRoutes } from './http/routes/identity-routes.ts'
+import { memberRoutes } from './http/routes/member-routes.ts'
 import { operationLogRoutes } from './http/routes/operation-log-routes.ts'
 import { policyRoutes } from './http/routes/policy-routes.ts'
 import { protectableRoutes } from './http/routes/protectable-routes.ts'
@@ -67,6 +68,7 @@ export function allRoutes(deps: Deps): Route[] {
     ...agentRoutes(deps),
     ...backupRoutes(deps),
     ...checkpointRoutes(deps),
+    ...memberRoutes(deps),
     ...operationLogRoutes(deps),
     ...policyRoutes(deps),
     ...verifyRoutes(deps),

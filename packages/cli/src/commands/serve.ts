@@ -15,6 +15,7 @@ export function addServe(program: Command): void {
     .option('--allow-path <dir>', 'backups may read and restores may write inside this directory; may be repeated '
       + '(OPENCBR_ALLOW_PATH, separated by colons; default: none)', collect)
     .option('--region <name>', `the region that clients name (OPENCBR_REGION, default ${serveDefaults.region})`)
+    .option('--share-servers-only', 'share backups of servers only, and not those of other resources (OPENCBR_SHARE_SERVERS_ONLY)')
     .option('--strict-resources', 'refuse resources that no agent offers, instead of failing their backups (OPENCBR_STRICT_RESOURCES)')
     .option('--jobs-per-agent <count>', 'jobs that an agent works on at a time (OPENCBR_JOBS_PER_AGENT, default 2)')
     .option('--writers-per-vault <count>', 'backups that run in one vault at a time (OPENCBR_WRITERS_PER_VAULT, default 1)')
@@ -22,7 +23,7 @@ export function addServe(program: Command): void {
     .option('--server-lease <seconds>', 'how long a server that shares its catalogue may be silent before the others take its jobs over '
       + '(OPENCBR_SERVER_LEASE, default 30)')
     .option('--log-level <level>', `${LOG_LEVELS.join(', ')} (OPENCBR_LOG_LEVEL, default ${serveDefaults.logLevel})`)
-    .option('--config <file>', 'JSON file with data, database, master_key_file, storage, listen, allow_paths, region, strict_resources, log_level and the limits (OPENCBR_CONFIG)')
+    .option('--config <file>', 'JSON file with data, database, master_key_file, storage, listen, allow_paths, region, strict_resources, share_servers_only, log_level and the limits (OPENCBR_CONFIG)')
     .addHelpText('after', `\n--data is where the service keeps everything (OPENCBR_DATA, default ${serveDefaults.data}).`)
   onRun<ServeFlags>(command, async ({ options }) => {
     const config = readServeSettings(options, process.env, process.cwd())

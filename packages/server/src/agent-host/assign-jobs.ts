@@ -4,7 +4,7 @@
  */
 import type { Assignment, BackupAssignment, SourceKind, VaultAccess } from '@opencbr/agent'
 import { excludePatterns, findAgentOfResource, statusOf, type AgentView } from '../agents/index.ts'
-import { findBackup } from '../backups/index.ts'
+import { findReadableBackup } from '../backups/index.ts'
 import type { Micros } from '../clock.ts'
 import { storageDir } from '../config.ts'
 import type { Transaction } from '../db/database.ts'
@@ -15,6 +15,7 @@ import { leaseJobs, parseJobPayload } from '../jobs/index.ts'
 import { findResource } from '../resources/index.ts'
 import { findVault, guardOf, openVaultPassword, roomOf } from '../vaults/index.ts'
 import { endInFailure } from './end-job.ts'
+import { findJobBackup, ownerOf } from './job-backup.ts'
 import { startBackup } from './record-backup.ts'
 import { isRemoval, startRemoval } from './record-removal.ts'
 import { startRestore } from './record-restore.ts'
@@ -55,7 +56,7 @@ export async function assignJobs(
 type AssignDeps = Pick<Deps, 'config' | 'secrets'>
 
 async function begin(tx: Transaction, deps: AssignDeps, job: Row<'jobs'>, now: Micros): Promise<Assignment | Refusal> {
-  const row = await findVault(tx, job.project_id, job.vault_id)
+  const row = await findVault(tx, ownerOf(job), job.vault_id)
   if (row === undefined) return { code: 'unknown', message: 'The vault is gone.' }
   const password = findPassword(deps, row)
   if (password === undefined) {
@@ -78,7 +79,7 @@ async function begin(tx: Transaction, deps: AssignDeps, job: Row<'jobs'>, now: M
   if (job.kind === 'verify') {
     return await startVerification(tx, job, vault, now) ?? { code: 'unknown', message: 'What was to be verified is gone.' }
   }
-  const backup = job.backup_id === null ? undefined : await findBackup(tx, job.project_id, job.backup_id)
+  const backup = await findJobBackup(tx, job)
   if (backup === undefined) return { code: 'unknown', message: 'The backup is gone.' }
   return job.kind === 'backup' ? beginBackup(tx, job, vault, backup, roomOf(row), now) : beginRestore(tx, job, vault, backup, now)
 }
@@ -120,6 +121,10 @@ async function beginRestore(
   tx: Transaction, job: Row<'jobs'>, vault: VaultAccess, backup: Row<'backups'>, now: Micros,
 ): Promise<Assignment | Refusal> {
   await startRestore(tx, job, backup, now)
+  // A share may have ended since the restore was asked for.
+  if (await findReadableBackup(tx, job.project_id, backup.id) === undefined) {
+    return { code: 'unknown', message: 'The backup is not shared with this project any more.' }
+  }
   if (backup.snapshot_id === null || backup.source_path === null) return { code: 'unknown', message: 'The backup holds no data.' }
   const payload = parseJobPayload(job, 'restore')
   let target: { kind: SourceKind, path: string }

@@ -1,11 +1,11 @@
 /** How a job leaves its agent: done, failed, given back, or given up. */
 import type { JobEnd } from '@opencbr/agent'
-import { findBackup } from '../backups/index.ts'
 import type { Micros } from '../clock.ts'
 import type { Transaction } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import { requeueJob, withdrawJob } from '../jobs/index.ts'
 import { recordUsage } from '../vaults/index.ts'
+import { findJobBackup, ownerOf } from './job-backup.ts'
 import { failBackup, recordBackup } from './record-backup.ts'
 import { failRemoval, isRemoval, recordRemoval, withdrawRemoval } from './record-removal.ts'
 import { failRestore, recordRestore } from './record-restore.ts'
@@ -18,7 +18,7 @@ const ATTEMPTS_MAX = 3
 export async function recordEnd(
   tx: Transaction, job: Row<'jobs'>, end: JobEnd, usedBytes: number | undefined, now: Micros, stoppedBecause?: StopReason,
 ): Promise<void> {
-  if (usedBytes !== undefined) await recordUsage(tx, job.project_id, job.vault_id, usedBytes, now)
+  if (usedBytes !== undefined) await recordUsage(tx, ownerOf(job), job.vault_id, usedBytes, now)
   if (end.type === 'parked') await putBack(tx, job, 'parked', now)
   else if (end.type === 'cancelled') await stopEnded(tx, job, stoppedBecause ?? 'cancelled', now)
   else if (end.type === 'failed') await endInFailure(tx, job, end.failure, now)
@@ -36,7 +36,7 @@ async function recordOutcome(
     await recordVerification(tx, job, outcome, now)
     return
   }
-  const backup = job.backup_id === null ? undefined : await findBackup(tx, job.project_id, job.backup_id)
+  const backup = await findJobBackup(tx, job)
   if (backup !== undefined && outcome.kind === 'backup') await recordBackup(tx, job, backup, outcome, now)
   else if (backup !== undefined && outcome.kind === 'restore') await recordRestore(tx, job, backup, outcome, now)
   else await endInFailure(tx, job, { code: 'unknown', message: 'The backup is gone.' }, now)
@@ -54,7 +54,7 @@ export async function endInFailure(
     await failVerification(tx, job, error, now)
     return
   }
-  const backup = job.backup_id === null ? undefined : await findBackup(tx, job.project_id, job.backup_id)
+  const backup = await findJobBackup(tx, job)
   if (job.kind === 'backup') await failBackup(tx, job, backup, error, now)
   else await failRestore(tx, job, backup, error, now)
 }

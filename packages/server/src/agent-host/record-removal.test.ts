@@ -122,7 +122,9 @@ test('a vault goes with everything in it, and no other does', async () => {
     // Shares of what went no longer count for those who had accepted them.
     const unshared = (vaults: typeof before.vaults) => vaults.map((row) => ({ ...row, shared_bytes: 0 }))
     assertLeft(unshared(before.vaults), unshared(after.vaults), (row) => row['id'] === parent.vault_id, 'vaults')
-    assertLeft(before.backup_members, after.backup_members, (row) => gone.has(row['backup_id']), 'backup_members')
+    // What the vault had accepted is given back.
+    const givenBack = before.backup_members.map((row) => (row['vault_id'] === parent.vault_id ? { ...row, status: 'rejected', vault_id: null } : row))
+    assertLeft(givenBack, after.backup_members, (row) => gone.has(row['backup_id']), 'backup_members')
     assertLeft(before.replication_records, after.replication_records, (row) => gone.has(row['backup_id']), 'replication_records')
     const log = await db.selectFrom('operation_logs').select('extra_info').executeTakeFirstOrThrow()
     assert.equal((JSON.parse(log.extra_info) as { vault_delete: { total_count: number } }).vault_delete.total_count, gone.size)

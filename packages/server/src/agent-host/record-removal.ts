@@ -129,6 +129,9 @@ async function deleteVaultRows(tx: Transaction, job: Row<'jobs'>): Promise<numbe
   const { project_id, vault_id } = job
   const backups = tx.selectFrom('backups').select('id').where(isRemoved(job))
   await tx.deleteFrom('backup_members').where('backup_id', 'in', backups).execute()
+  // What others shared and this vault had accepted is given back.
+  await tx.updateTable('backup_members').set({ status: 'rejected', vault_id: null })
+    .where('dest_project_id', '=', project_id).where('vault_id', '=', vault_id).execute()
   await tx.deleteFrom('replication_records').where('backup_id', 'in', backups).execute()
   const { numDeletedRows } = await tx.deleteFrom('backups').where(isRemoved(job)).executeTakeFirstOrThrow()
   await tx.deleteFrom('checkpoints').where('project_id', '=', project_id).where('vault_id', '=', vault_id).execute()

@@ -15,7 +15,7 @@ import {
 import { toOperationError } from './task-errors.ts'
 
 export async function startRestore(tx: Transaction, job: Row<'jobs'>, backup: Row<'backups'>, now: Micros): Promise<void> {
-  await changeBackup(tx, job.project_id, backup.id, { status: 'restoring', updated_at: now })
+  await changeBackup(tx, backup.project_id, backup.id, { status: 'restoring', updated_at: now })
   await startOperation(tx, job.operation_log_id, now)
   const interruptions = job.attempts - 1
   if (interruptions > 0) await describeOperation(tx, job.operation_log_id, { restore: { interruptions } }, now)
@@ -49,7 +49,7 @@ export async function failRestore(
 
 async function endRestore(tx: Transaction, job: Row<'jobs'>, backup: Row<'backups'> | undefined, now: Micros): Promise<void> {
   await releaseResource(tx, job, parseJobPayload(job, 'restore').resourceId)
-  if (backup !== undefined) await changeBackup(tx, job.project_id, backup.id, { status: 'available', updated_at: now })
+  if (backup !== undefined) await changeBackup(tx, backup.project_id, backup.id, { status: 'available', updated_at: now })
 }
 
 /**

@@ -78,6 +78,9 @@ async function assertDeletable(
   if (expiredBy === undefined || !mayExpire(vault, backup, now)) refuseBackupDeletionIfLocked(vault, backup)
   const [image] = JSON.parse(backup.os_images_data ?? '[]') as { image_id: string }[]
   if (image !== undefined) throw new Failure('backup.used_by_image', { backupId, imageId: image.image_id })
+  const shared = await tx.selectFrom('backup_members').select('image_id')
+    .where('backup_id', '=', backupId).where('image_id', 'is not', null).limit(1).executeTakeFirst()
+  if (typeof shared?.image_id === 'string') throw new Failure('backup.used_by_image', { backupId, imageId: shared.image_id })
   if (await isComparedWith(tx, backup)) {
     throw new Failure('vault.backups_in_progress', { vaultId: vault.id, reason: `the resource ${backup.resource_id} is being backed up, compared with its newest backup` })
   }
@@ -101,9 +104,10 @@ async function isComparedWith(tx: Transaction, backup: Row<'backups'>): Promise<
 }
 
 async function endShare(tx: Transaction, projectId: ProjectId, backupId: BackupId, now: number): Promise<void> {
-  const { numUpdatedRows } = await tx.updateTable('backup_members')
-    .set({ status: 'rejected', vault_id: null, updated_at: now })
+  const share = await tx.selectFrom('backup_members').selectAll()
     .where('dest_project_id', '=', projectId).where('backup_id', '=', backupId).where('status', '!=', 'rejected')
     .executeTakeFirst()
-  if (numUpdatedRows === 0n) throw new Failure('backup.not_found', { backupId })
+  if (share === undefined) throw new Failure('backup.not_found', { backupId })
+  if (share.image_id !== null) throw new Failure('backup.used_by_image', { backupId, imageId: share.image_id })
+  await tx.updateTable('backup_members').set({ status: 'rejected', vault_id: null, updated_at: now }).where('id', '=', share.id).execute()
 }

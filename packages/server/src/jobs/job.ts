@@ -1,6 +1,6 @@
 import type { Micros } from '../clock.ts'
 import type { JobKind } from '../db/schema.ts'
-import type { BackupId, ResourceId, VerificationId } from '../ids.ts'
+import type { BackupId, ProjectId, ResourceId, VerificationId } from '../ids.ts'
 
 /** What each kind of job is told, besides the columns of its row. Kept as JSON. */
 export interface JobPayloads {
@@ -25,7 +25,10 @@ export interface JobPayloads {
   }
 }
 
-export type RestorePayload =
+export type RestorePayload = {
+  /** Of a backup that was shared: whose it is. The job itself is the receiver's. */
+  readonly ownerProjectId?: ProjectId
+} & (
   | {
     readonly target: 'directory'
     /** Absolute; the directory that the tree's content is put into. */
@@ -38,6 +41,7 @@ export type RestorePayload =
     /** The declared resource that is overwritten. */
     readonly resourceId: ResourceId
   }
+)
 
 /**
  * Kinds that take something out of a repository. Such a job runs alone in its vault: restic's

@@ -10,7 +10,7 @@ export { listExternalVaults, listStorageUsage, showSummary } from './show-usage.
 export { listVaults, showVault } from './show-vault.ts'
 export { updateVault } from './update-vault.ts'
 export { updateVaults } from './update-vaults.ts'
-export { vaultPasswordPurpose } from './vault.ts'
+export { usedBytesOf, vaultPasswordPurpose } from './vault.ts'
 export { findLockedBackups, guardOf, mayExpire, refuseBackupDeletionIfLocked, refuseIfLocked, refuseVaultDeletionIfLocked, type LockedAct } from './vault-lock.ts'
 export { changeVault, countVaults, findVault, findVaultViews, selectVaultPage, type VaultFilter, type VaultView } from './vault-store.ts'
 export { vaultToWire } from './vault-wire.ts'

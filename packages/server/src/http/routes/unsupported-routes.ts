@@ -13,7 +13,6 @@ export interface UnsupportedOperation {
   readonly reason: string
 }
 
-const ONE_PROJECT = 'the server has one project, so there is nobody to share with'
 const ONE_REGION = 'there is no second region'
 const NO_ORGANIZATIONS = 'there are no organizations'
 const NO_OLDER_SERVICE = 'there is no older service to move from'
@@ -25,13 +24,6 @@ function of(reason: string, ...operations: readonly (readonly [string, Route['me
 export const unsupportedOperations: readonly UnsupportedOperation[] = [
   ...of('backups stay in the repository that they were written to',
     ['migrateVaultResource', 'POST', '/v3/:project_id/vaults/:vault_id/migrateresources']),
-  ...of(ONE_PROJECT,
-    ['showMembersDetail', 'GET', '/v3/:project_id/backups/:backup_id/members'],
-    ['addMember', 'POST', '/v3/:project_id/backups/:backup_id/members'],
-    ['showMemberDetail', 'GET', '/v3/:project_id/backups/:backup_id/members/:member_id'],
-    ['updateMemberStatus', 'PUT', '/v3/:project_id/backups/:backup_id/members/:member_id'],
-    ['deleteMember', 'DELETE', '/v3/:project_id/backups/:backup_id/members/:member_id'],
-    ['showDomain', 'GET', '/v3/domain/:source_project_id']),
   ...of('GET /v3/projects lists the projects that the caller may act in',
     ['listProjects', 'GET', '/v3/region-projects'],
     ['listDomainProjects', 'GET', '/v3/domain/:domain_name/projects']),

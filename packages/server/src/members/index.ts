@@ -1,0 +1,6 @@
+export { addMembers } from './add-members.ts'
+export { deleteMember } from './delete-member.ts'
+export { memberToWire } from './member-wire.ts'
+export { listMembers, showMember } from './show-members.ts'
+export { showSourceDomain } from './show-source-domain.ts'
+export { updateMember } from './update-member.ts'
