@@ -20,6 +20,13 @@ export async function findVaultId(api: Api, text: string): Promise<string> {
   return pickOne('vault', text, vaults).id
 }
 
+/** All policies are in one page. */
+export async function findPolicyId(api: Api, text: string): Promise<string> {
+  if (isId(text)) return text
+  const { policies } = await api.call<{ policies: readonly Named[] }>('GET', '/v3/{project_id}/policies')
+  return pickOne('policy', text, policies).id
+}
+
 export async function findBackupId(api: Api, text: string): Promise<string> {
   if (isId(text)) return text
   const query = { name: text, own_type: 'all_granted' }
@@ -48,7 +55,7 @@ export function pickOne<Found extends Named>(noun: string, text: string, candida
   if (found === undefined) throw new CommandFailure('notFound', `There is no ${noun} with the name or id ${text}.`)
   if (more.length > 0) {
     const ids = [found, ...more].map(({ id }) => id).join(', ')
-    throw new CommandFailure('usage', `There are ${more.length + 1} ${noun}s with the name ${text}; use the id of one of them: ${ids}`)
+    throw new CommandFailure('usage', `There are ${more.length + 1} ${noun === 'policy' ? 'policies' : `${noun}s`} with the name ${text}; use the id of one of them: ${ids}`)
   }
   return found
 }

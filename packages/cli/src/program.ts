@@ -5,6 +5,7 @@ import { addBackup } from './commands/backup.ts'
 import { addCheckpoint } from './commands/checkpoint.ts'
 import { addDev } from './commands/dev.ts'
 import { addMember } from './commands/member.ts'
+import { addPolicy } from './commands/policy.ts'
 import { addProtectable } from './commands/protectable.ts'
 import { addRepository } from './commands/repository.ts'
 import { RepositoryCommandFailure } from './commands/repository-endings.ts'
@@ -33,7 +34,7 @@ export function buildProgram(): Command {
     .exitOverride()
     .addHelpText('after', `\nWherever an id is wanted, a name that only one thing has will do.\n${environmentHelp}\n\n${describeExitCodes()}`)
   const groups = [
-    addServe, addResource, addVault, addTag, addCheckpoint, addBackup, addMember, addTask, addProtectable, addToken, addDomain, addProject,
+    addServe, addResource, addVault, addTag, addCheckpoint, addBackup, addMember, addPolicy, addTask, addProtectable, addToken, addDomain, addProject,
     addUser, addGroup, addRole, addKey, addRepository, addDev,
   ]
   for (const add of groups) add(program)
