@@ -1,8 +1,10 @@
 /** The tree of commands, and how a run of it ends. */
 import { Command, CommanderError } from 'commander'
 import { addDomain, addGroup, addKey, addProject, addRole, addUser } from './commands/administration.ts'
+import { addAgent } from './commands/agent.ts'
 import { addBackup } from './commands/backup.ts'
 import { addCheckpoint } from './commands/checkpoint.ts'
+import { addCompletion } from './commands/completion.ts'
 import { addDev } from './commands/dev.ts'
 import { addMember } from './commands/member.ts'
 import { addPolicy } from './commands/policy.ts'
@@ -34,8 +36,8 @@ export function buildProgram(): Command {
     .exitOverride()
     .addHelpText('after', `\nWherever an id is wanted, a name that only one thing has will do.\n${environmentHelp}\n\n${describeExitCodes()}`)
   const groups = [
-    addServe, addResource, addVault, addTag, addCheckpoint, addBackup, addMember, addPolicy, addTask, addProtectable, addToken, addDomain, addProject,
-    addUser, addGroup, addRole, addKey, addRepository, addDev,
+    addServe, addResource, addVault, addTag, addCheckpoint, addBackup, addMember, addPolicy, addTask, addProtectable, addAgent, addToken, addDomain,
+    addProject, addUser, addGroup, addRole, addKey, addRepository, addDev, addCompletion,
   ]
   for (const add of groups) add(program)
   return program

@@ -2,9 +2,10 @@ import type { Command } from 'commander'
 import type { Checkpoint } from '@opencbr/contract'
 import type { Api } from '../api.ts'
 import { collect, onRun } from '../command.ts'
+import { confirm } from '../confirm.ts'
 import { findResourceId, findVaultId } from '../names.ts'
 import { printLine, printNote, printRecord, printTable, safeText, showTime } from '../output.ts'
-import { listTasks } from '../tasks.ts'
+import { listTasks, tasksStartedBy } from '../tasks.ts'
 import { addWaitOptions, finishTasks, type WaitFlags } from '../wait-options.ts'
 
 interface CreateOptions extends WaitFlags {
@@ -50,6 +51,44 @@ export function addCheckpoint(program: Command): void {
   onRun(show, async ({ args: [id = ''], openApi, print }) => {
     const answer = await showCheckpointCall(await openApi(), id)
     print(answer, () => showCheckpoint(answer.checkpoint))
+  })
+
+  addDelete(group)
+}
+
+interface DeleteOptions extends WaitFlags {
+  readonly yes?: boolean
+  readonly dryRun?: boolean
+}
+
+/** A checkpoint goes with the last of its backups: there is no other way to delete one. */
+function addDelete(group: Command): void {
+  const command = addWaitOptions(group.command('delete <checkpoint>')
+    .description('delete all backups of a run, and the run with them')
+    .option('--dry-run', 'only say what would be deleted')
+    .option('--yes', 'do not ask'))
+  onRun<DeleteOptions>(command, async ({ args: [id = ''], options, openApi, print }) => {
+    const api = await openApi()
+    const { checkpoint } = await showCheckpointCall(api, id)
+    const query = { checkpoint_id: checkpoint.id, sort: 'name:asc' }
+    const { backups } = await api.call<{ backups: readonly { id: string, name: string, status: string, resource_name: string }[] }>('GET', '/v3/{project_id}/backups', { query })
+    if (options.dryRun === true) {
+      print({ backups }, () => printTable(backups, [
+        { title: 'would be deleted', value: (backup) => backup.id },
+        { title: 'name', value: (backup) => backup.name },
+        { title: 'resource', value: (backup) => backup.resource_name },
+        { title: 'status', value: (backup) => backup.status },
+      ], 'No backups.'))
+      return
+    }
+    await confirm(`Delete the ${backups.length} backups of this run in the vault ${checkpoint.vault.name}?`, options)
+    const started = await tasksStartedBy(api, { vault_id: checkpoint.vault.id, operation_type: 'delete' }, async () => {
+      for (const backup of backups) await api.call('DELETE', `/v3/{project_id}/backups/${backup.id}`)
+    })
+    const ids = new Set(backups.map((backup) => backup.id))
+    const tasks = started.filter((task) => ids.has(task.extra_info.delete?.backup_id ?? ''))
+    await finishTasks(api, tasks, options)
+    print({ operation_logs: tasks }, () => printNote(`${backups.length} backups ${options.wait === true ? 'are deleted' : 'are being deleted'}.`))
   })
 }
 

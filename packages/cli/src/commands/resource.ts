@@ -7,12 +7,12 @@ import { CommandFailure } from '../exit-codes.ts'
 import { findResource } from '../names.ts'
 import { noteRest, printNote, printRecord, printTable } from '../output.ts'
 
-const types: Readonly<Record<string, string>> = { tree: 'OS::Sfs::Turbo', image: 'OS::Cinder::Volume' }
+const types: Readonly<Record<string, string>> = { tree: 'OS::Sfs::Turbo', image: 'OS::Cinder::Volume', server: 'OS::Native::Server' }
 
 export const resourceFilters: readonly Filter[] = [
   { flags: '--name <name>', parameter: 'name', text: 'with this name' },
   {
-    flags: '--type <type>', parameter: 'type', text: 'tree, image or the type of the API',
+    flags: '--type <type>', parameter: 'type', text: 'tree, image, server (of an agent) or the type of the API',
     find: async (_api, text) => types[text] ?? text,
   },
   ...pagingFilters,
@@ -53,6 +53,12 @@ export function addResource(program: Command): void {
     })
   })
 
+  const show = group.command('show <resource>').description('show what is declared')
+  onRun(show, async ({ args: [text = ''], openApi, print }) => {
+    const resource = await findResource(await openApi(), text)
+    print({ resource }, () => showResource(resource))
+  })
+
   const remove = group.command('remove <resource>').description('take a declaration back; what lies at the path stays')
   onRun(remove, async ({ args: [text = ''], openApi }) => {
     const api = await openApi()
@@ -70,6 +76,7 @@ function showResource(resource: DeclaredResource): void {
     ['path', resource.path],
     ['size', `${resource.size} GB`],
     ['vault', resource.vault_id],
+    ...resource.tags.map(({ key, value }) => ['tag', `${key}=${value}`] as const),
   ])
 }
 

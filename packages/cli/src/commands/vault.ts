@@ -67,7 +67,7 @@ interface CreateOptions {
 function addCreate(group: Command): void {
   const command = group.command('create <name>')
     .description('create a vault')
-    .requiredOption('--type <type>', 'turbo for directory trees, disk for images and block devices')
+    .requiredOption('--type <type>', 'turbo for directory trees, disk for images and block devices, file for directories of agents')
     .requiredOption('--size <gb>', 'capacity in GB', wholeNumber('--size'))
     .option('--resource <resource>', 'put this resource in; may be repeated', collect)
     .option('--description <text>', 'free text')
@@ -93,6 +93,8 @@ function addCreate(group: Command): void {
           resources,
           billing: {
             object_type: options.type,
+            // Files of machines are protected in hybrid vaults only.
+            ...(options.type === 'file' ? { cloud_type: 'hybrid' } : {}),
             size: options.size,
             protect_type: 'backup',
             consistent_level: options.consistentLevel,
