@@ -148,7 +148,7 @@ test('a verification refuses what it cannot do, names the field, and is asked fo
   ]
   assert.equal(one.verification.status, 'waiting')
   assert.equal(same.verification.id, one.verification.id)
-  assert.equal((await service.call<{ error_code: string }>('DELETE', `/v3/{project_id}/vaults/${vaultId}`)).body.error_code, 'BackupService.6203')
+  assert.equal((await service.call<{ error_code: string }>('DELETE', `/v3/{project_id}/vaults/${vaultId}`)).body.error_code, 'BackupService.6112')
 })
 
 test('a scrub reads every pack within its days, goes on after a restart, and finds what is damaged by the day that it is due', async () => {

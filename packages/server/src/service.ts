@@ -5,6 +5,7 @@ import { systemClock, type Clock } from './clock.ts'
 import type { ServerConfig } from './config.ts'
 import { StartRefusal } from './data-directory.ts'
 import type { Deps } from './deps.ts'
+import { keepManifests } from './catalog/index.ts'
 import { createApp } from './http/app.ts'
 import type { Route } from './http/route.ts'
 import { administrationRoutes } from './http/routes/administration-routes.ts'
@@ -113,6 +114,7 @@ async function assemble(
   })
   const membership = await joinServers(deps)
   const agents = overrides.agent === 'none' ? undefined : await openAgentHost(deps, membership, overrides.agent)
+  const manifests = overrides.agent === 'none' ? undefined : keepManifests(deps)
   const stopScrubbing = overrides.agent === 'none' ? undefined : keepScrubbing(deps)
   const scheduler = openScheduler(deps, overrides.scheduler)
   async function listen(): Promise<{ url: string }> {
@@ -133,6 +135,7 @@ async function assemble(
     const impatience = setTimeout(() => app.server.closeAllConnections(), CALLS_PATIENCE_MS)
     await Promise.all([app.close().finally(() => clearTimeout(impatience)), agents?.close(), scheduler.close()])
     await deps.reader.close()
+    await manifests?.close()
     // Where the catalogue is out of reach, the others find out by themselves.
     await membership.leave().catch(() => {})
     await closeCatalogue()

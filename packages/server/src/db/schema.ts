@@ -558,7 +558,15 @@ export interface ServerTable {
   beat_at: Micros
 }
 
+/** How often something in a place changed, a vault's id or `deployment`, and up to where that is in its manifest. */
+export interface ManifestMarkTable {
+  place: string
+  revision: number
+  written: number
+}
+
 export interface Schema {
+  manifest_marks: ManifestMarkTable
   verifications: VerificationTable
   vault_scrubs: VaultScrubTable
   domains: DomainTable

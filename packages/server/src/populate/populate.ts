@@ -160,6 +160,10 @@ async function writeCatalogue(
     await db.transaction().execute(insertFrame)
     for (const rows of makeAllRuns()) await db.transaction().execute((tx) => insertRuns(tx, rows))
   }
+  // Made-up backups are not worth manifests, and a million of them would keep a server busy with theirs.
+  await db.updateTable('manifest_marks').set(({ ref }) => ({ written: ref('revision') }))
+    .where('place', 'in', db.selectFrom('vaults').select('id').where('repository_url', 'is', null))
+    .execute()
   return { projectId, partnerProjectId, rows: written }
 }
 

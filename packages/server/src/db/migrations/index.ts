@@ -6,6 +6,7 @@ import * as identity from './004-identity.ts'
 import * as agents from './006-agents.ts'
 import * as verify from './007-verify.ts'
 import * as servers from './008-servers.ts'
+import * as manifests from './009-manifests.ts'
 
 /** In the order in which they run; names are recorded in the database. */
 export const migrations: Record<string, Migration> = {
@@ -16,4 +17,5 @@ export const migrations: Record<string, Migration> = {
   '006-agents': agents,
   '007-verify': verify,
   '008-servers': servers,
+  '009-manifests': manifests,
 }
