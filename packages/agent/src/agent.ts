@@ -9,6 +9,7 @@
 import { describeTaskFailure } from './task-failure.ts'
 import { runBackup } from './run-backup.ts'
 import { runForget } from './run-forget.ts'
+import { runMigrate } from './run-migrate.ts'
 import { runRemoveVault } from './run-remove-vault.ts'
 import { runRestore } from './run-restore.ts'
 import { runVerify } from './run-verify.ts'
@@ -138,6 +139,7 @@ function work(job: Assignment, context: WorkContext, onProgress: (percent: numbe
     case 'backup': return runBackup(job, context, onProgress)
     case 'restore': return runRestore(job, context, onProgress)
     case 'forget': return runForget(job, context, onProgress)
+    case 'migrate': return runMigrate(job, context, onProgress)
     case 'remove_vault': return runRemoveVault(job, context)
     case 'verify': return runVerify(job, context, onProgress)
   }

@@ -112,7 +112,16 @@ export interface VerifyAssignment extends Job {
   readonly scope: VerifyScope
 }
 
-export type Assignment = BackupAssignment | RestoreAssignment | ForgetAssignment | RemoveVaultAssignment | VerifyAssignment
+/** Copies backups into another vault; takes nothing out of theirs. */
+export interface MigrateAssignment extends Job {
+  readonly kind: 'migrate'
+  readonly target: VaultAccess
+  readonly backupIds: readonly string[]
+  /** Bytes of packs that may be added to the target; undefined when there is no limit. */
+  readonly roomBytes: number | undefined
+}
+
+export type Assignment = MigrateAssignment | BackupAssignment | RestoreAssignment | ForgetAssignment | RemoveVaultAssignment | VerifyAssignment
 
 export interface TaskWarning {
   readonly path: string
@@ -192,7 +201,15 @@ export interface VerifyOutcome {
 /** Findings that travel with an outcome; more are only counted. */
 export const FINDINGS_MAX = 100
 
-export type Outcome = BackupOutcome | RestoreOutcome | ForgetOutcome | RemoveVaultOutcome | VerifyOutcome
+export interface MigrateOutcome {
+  readonly kind: 'migrate'
+  /** Where the snapshots of the backups are now, those of attempts that did not get to the end included. */
+  readonly snapshots: readonly { readonly sourceId: string, readonly targetId: string }[]
+  /** Undefined when there was nothing to copy. */
+  readonly target: { readonly repositoryId: string, readonly repositoryUrl: string, readonly usedBytes: number | undefined } | undefined
+}
+
+export type Outcome = MigrateOutcome | BackupOutcome | RestoreOutcome | ForgetOutcome | RemoveVaultOutcome | VerifyOutcome
 
 /** Why a job failed: a code that the server matches on, and words for the user. */
 export interface TaskFailure {

@@ -41,6 +41,7 @@ export const failures = {
   'policy.target_unverified': { status: 400, code: '6118', text: (f) => `The destination vault ${f['vaultId']} cannot be checked: ${f['reason']}.` },
   'policy.target_takes_no_replicas': { status: 400, code: '6119', text: (f) => `The destination vault ${f['vaultId']} is not a replication vault.` },
   'policy.target_not_found': { status: 400, code: '6120', text: (f) => `The destination vault ${f['vaultId']} does not exist.` },
+  'vault.target_not_found': { status: 400, code: '6120', text: (f) => `The vault ${f['vaultId']} to move to does not exist.` },
   'vault.kind_forbids_backup': { status: 400, code: '6124', text: (f) => `The vault ${f['vaultId']} is not a backup vault.` },
   'vault.backup_running': { status: 400, code: '6125', text: (f) => `A backup is running in vault ${f['vaultId']}; wait until it has finished.` },
   'vault.resource_restoring': { status: 400, code: '6125', text: (f) => `The resource ${f['resourceId']} in vault ${f['vaultId']} is being restored; wait until that has finished.` },

@@ -17,6 +17,7 @@ import { findVault, guardOf, openVaultPassword, roomOf } from '../vaults/index.t
 import { endInFailure } from './end-job.ts'
 import { findJobBackup, ownerOf } from './job-backup.ts'
 import { startBackup } from './record-backup.ts'
+import { startMigration } from './record-migration.ts'
 import { isRemoval, startRemoval } from './record-removal.ts'
 import { startRestore } from './record-restore.ts'
 import { startVerification } from './record-verification.ts'
@@ -58,18 +59,12 @@ type AssignDeps = Pick<Deps, 'config' | 'secrets'>
 async function begin(tx: Transaction, deps: AssignDeps, job: Row<'jobs'>, now: Micros): Promise<Assignment | Refusal> {
   const row = await findVault(tx, ownerOf(job), job.vault_id)
   if (row === undefined) return { code: 'unknown', message: 'The vault is gone.' }
-  const password = findPassword(deps, row)
-  if (password === undefined) {
-    return { code: 'unknown', message: 'The password of the vault does not open with the master key of this server: put back the key that belongs to the catalogue.' }
+  const vault = await openAccess(tx, deps, row)
+  if (vault === undefined) return NO_PASSWORD
+  if (job.kind === 'migrate_resource') {
+    return await startMigration(tx, job, vault, (target) => openAccess(tx, deps, target), now) ?? { code: 'unknown', message: 'The vault to move to is gone, or cannot be opened.' }
   }
-  const vault: VaultAccess = {
-    projectId: row.project_id,
-    vaultId: row.id,
-    storageDir: storageDir(deps.config),
-    password,
-    repositoryExpected: row.repository_url !== null,
-    guard: await guardOf(tx, row) ?? null,
-  }
+  if (job.kind === 'forget_moved') return { kind: 'forget', jobId: job.id, vault, backupIds: parseJobPayload(job, 'forget_moved').backupIds }
   if (isRemoval(job.kind)) {
     const backupIds = await startRemoval(tx, job, now)
     return job.kind === 'delete_vault'
@@ -82,6 +77,25 @@ async function begin(tx: Transaction, deps: AssignDeps, job: Row<'jobs'>, now: M
   const backup = await findJobBackup(tx, job)
   if (backup === undefined) return { code: 'unknown', message: 'The backup is gone.' }
   return job.kind === 'backup' ? beginBackup(tx, job, vault, backup, roomOf(row), now) : beginRestore(tx, job, vault, backup, now)
+}
+
+const NO_PASSWORD: Refusal = {
+  code: 'unknown',
+  message: 'The password of the vault does not open with the master key of this server: put back the key that belongs to the catalogue.',
+}
+
+/** Undefined when the password does not open. */
+async function openAccess(tx: Transaction, deps: AssignDeps, row: Row<'vaults'>): Promise<VaultAccess | undefined> {
+  const password = findPassword(deps, row)
+  if (password === undefined) return undefined
+  return {
+    projectId: row.project_id,
+    vaultId: row.id,
+    storageDir: storageDir(deps.config),
+    password,
+    repositoryExpected: row.repository_url !== null,
+    guard: await guardOf(tx, row) ?? null,
+  }
 }
 
 /** One password that does not open must not hold up everybody else's jobs. */

@@ -7,6 +7,7 @@ import { requeueJob, withdrawJob } from '../jobs/index.ts'
 import { recordUsage } from '../vaults/index.ts'
 import { findJobBackup, ownerOf } from './job-backup.ts'
 import { failBackup, recordBackup } from './record-backup.ts'
+import { failMigration, isMigration, recordForgetting, recordMigration } from './record-migration.ts'
 import { failRemoval, isRemoval, recordRemoval, withdrawRemoval } from './record-removal.ts'
 import { failRestore, recordRestore } from './record-restore.ts'
 import { failVerification, recordVerification } from './record-verification.ts'
@@ -28,6 +29,14 @@ export async function recordEnd(
 async function recordOutcome(
   tx: Transaction, job: Row<'jobs'>, outcome: Extract<JobEnd, { type: 'done' }>['outcome'], now: Micros,
 ): Promise<void> {
+  if (outcome.kind === 'migrate') {
+    await recordMigration(tx, job, outcome, now)
+    return
+  }
+  if (job.kind === 'forget_moved' && outcome.kind === 'forget') {
+    await recordForgetting(tx, job, outcome, now)
+    return
+  }
   if (isRemoval(job.kind)) {
     await recordRemoval(tx, job, now, outcome.kind === 'forget' ? outcome : undefined)
     return
@@ -48,6 +57,10 @@ export async function endInFailure(
   const error = toOperationError(failure)
   if (isRemoval(job.kind)) {
     await failRemoval(tx, job, error, now)
+    return
+  }
+  if (isMigration(job.kind)) {
+    await failMigration(tx, job, error, now)
     return
   }
   if (job.kind === 'verify') {

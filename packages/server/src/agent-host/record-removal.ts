@@ -6,7 +6,7 @@
 import type { ForgetOutcome } from '@opencbr/agent'
 import type { ExpressionBuilder } from 'kysely'
 import { deleteBackupRows, setProtectStatus } from '../backups/index.ts'
-import { settleCheckpoint } from '../checkpoints/index.ts'
+import { moveCheckpoints, settleCheckpoint } from '../checkpoints/index.ts'
 import type { Micros } from '../clock.ts'
 import type { Reader, Transaction } from '../db/database.ts'
 import type { Row, RowChange, Schema } from '../db/schema.ts'
@@ -134,6 +134,12 @@ async function deleteVaultRows(tx: Transaction, job: Row<'jobs'>): Promise<numbe
     .where('dest_project_id', '=', project_id).where('vault_id', '=', vault_id).execute()
   await tx.deleteFrom('replication_records').where('backup_id', 'in', backups).execute()
   const { numDeletedRows } = await tx.deleteFrom('backups').where(isRemoved(job)).executeTakeFirstOrThrow()
+  // Of a run whose resources were moved apart, other backups may be left elsewhere.
+  const shared = await tx.selectFrom('checkpoints').select('id').where('project_id', '=', project_id).where('vault_id', '=', vault_id)
+    .where(({ exists, selectFrom }) => exists(selectFrom('backups').select('backups.id')
+      .whereRef('backups.project_id', '=', 'checkpoints.project_id').whereRef('backups.checkpoint_id', '=', 'checkpoints.id')))
+    .execute()
+  await moveCheckpoints(tx, project_id, vault_id, shared.map(({ id }) => id))
   await tx.deleteFrom('checkpoints').where('project_id', '=', project_id).where('vault_id', '=', vault_id).execute()
   await tx.deleteFrom('vault_resources').where('project_id', '=', project_id).where('vault_id', '=', vault_id).execute()
   await deletePolicyRowsOfVault(tx, project_id, vault_id)

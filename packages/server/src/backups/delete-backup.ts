@@ -3,7 +3,7 @@ import type { Row } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
 import { Failure } from '../failures.ts'
 import type { BackupId, PolicyId, ProjectId } from '../ids.ts'
-import { insertJob } from '../jobs/index.ts'
+import { insertJob, listLiveJobs, parseJobPayload } from '../jobs/index.ts'
 import { insertOperationLog } from '../operations/index.ts'
 import { settleCheckpoint } from '../checkpoints/index.ts'
 import { parseUuid } from '../parse-id.ts'
@@ -73,7 +73,7 @@ async function assertDeletable(
 ): Promise<void> {
   const { id: backupId, status, parent_id: parentId } = backup
   if (parentId !== null) throw new Failure('backup.is_child', { backupId, parentId })
-  if (status === 'waiting_restore' || status === 'restoring' || await isBeingReplicated(tx, backup)) throw new Failure('backup.in_use', { backupId })
+  if (status === 'waiting_restore' || status === 'restoring' || await isBeingReplicated(tx, backup) || await isBeingMoved(tx, backup)) throw new Failure('backup.in_use', { backupId })
   if (status !== 'available' && status !== 'error') throw new Failure('backup.status_forbids_delete', { backupId, status })
   if (expiredBy === undefined || !mayExpire(vault, backup, now)) refuseBackupDeletionIfLocked(vault, backup)
   const [image] = JSON.parse(backup.os_images_data ?? '[]') as { image_id: string }[]
@@ -90,6 +90,12 @@ async function isBeingReplicated(tx: Transaction, { project_id, id }: Row<'backu
   return await tx.selectFrom('replication_records').select('id')
     .where('project_id', '=', project_id).where('backup_id', '=', id).where('status', 'in', ['waiting_replicate', 'replicating'])
     .executeTakeFirst() !== undefined
+}
+
+/** A backup that is being copied into another vault must be there when that is done. */
+async function isBeingMoved(tx: Transaction, { project_id, vault_id, resource_id }: Row<'backups'>): Promise<boolean> {
+  const jobs = (await listLiveJobs(tx, project_id, vault_id)).filter((job) => job.kind === 'migrate_resource')
+  return jobs.some((job) => parseJobPayload(job, 'migrate_resource').resourceIds.includes(resource_id))
 }
 
 /** The newest backup of a resource stays while the next one of it is being made. */

@@ -111,3 +111,15 @@ export async function listCheckpointResources(
 export function parseSkipped(json: string): SkippedResource[] {
   return JSON.parse(json) as SkippedResource[]
 }
+
+/** After backups left a vault: checkpoints of which nothing is left there are where their other backups are. */
+export async function moveCheckpoints(tx: Transaction, projectId: ProjectId, vaultId: VaultId, ids: readonly CheckpointId[]): Promise<void> {
+  for (const id of new Set(ids)) {
+    const backups = await tx.selectFrom('backups').select('vault_id').distinct()
+      .where('project_id', '=', projectId).where('checkpoint_id', '=', id).execute()
+    const [elsewhere] = backups
+    if (elsewhere === undefined || backups.some((backup) => backup.vault_id === vaultId)) continue
+    await tx.updateTable('checkpoints').set({ vault_id: elsewhere.vault_id })
+      .where('project_id', '=', projectId).where('id', '=', id).execute()
+  }
+}

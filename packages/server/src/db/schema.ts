@@ -325,7 +325,7 @@ export interface ReplicationRecordTable {
   created_at: Micros
 }
 
-export type OperationType = 'backup' | 'replication' | 'restore' | 'delete' | 'remove_resource' | 'vault_delete'
+export type OperationType = 'backup' | 'copy' | 'replication' | 'restore' | 'delete' | 'remove_resource' | 'vault_delete'
 export type OperationStatus = 'waiting' | 'running' | 'success' | 'failed' | 'timeout' | 'skipped'
 
 export interface OperationLogTable {
@@ -356,7 +356,7 @@ export interface OperationLogTable {
   ended_at: Micros | null
 }
 
-export type JobKind = 'backup' | 'restore' | 'delete_backup' | 'remove_resource' | 'delete_vault' | 'verify'
+export type JobKind = 'migrate_resource' | 'forget_moved' | 'backup' | 'restore' | 'delete_backup' | 'remove_resource' | 'delete_vault' | 'verify'
 export type JobStatus = 'waiting' | 'leased' | 'succeeded' | 'failed' | 'cancelled'
 
 /** Work for an agent. A job may run twice (its holder died) and must not mind. */

@@ -17,6 +17,8 @@ export interface NewJob<Kind extends JobKind> {
   readonly projectId: ProjectId
   readonly vaultId: VaultId
   readonly backupId?: BackupId | undefined
+  /** A second vault that the job works in. */
+  readonly targetVaultId?: VaultId | undefined
   readonly operationLogId: OperationLogId
   readonly payload: JobPayloads[Kind]
   readonly createdAt: Micros
@@ -30,6 +32,7 @@ export async function insertJob<Kind extends JobKind>(tx: Transaction, job: NewJ
     project_id: job.projectId,
     vault_id: job.vaultId,
     backup_id: job.backupId ?? null,
+    target_vault_id: job.targetVaultId ?? null,
     operation_log_id: job.operationLogId,
     payload: JSON.stringify(job.payload),
     status: 'waiting',
@@ -72,7 +75,10 @@ function findReadyJob(tx: Transaction, writersPerVault: number): Promise<Row<'jo
     .where('job.status', '=', 'waiting')
     .where(({ not, exists, selectFrom }) => not(exists(
       selectFrom('jobs as other').select('other.id')
-        .whereRef('other.vault_id', '=', 'job.vault_id')
+        .where(({ eb, or }) => or([
+          eb('other.vault_id', '=', eb.ref('job.vault_id')), eb('other.vault_id', '=', eb.ref('job.target_vault_id')),
+          eb('other.target_vault_id', '=', eb.ref('job.vault_id')), eb('other.target_vault_id', '=', eb.ref('job.target_vault_id')),
+        ]))
         .where('other.status', 'in', ['leased', 'waiting'])
         .where(({ eb, and, or }) => or([
           eb('other.status', '=', 'leased'),
@@ -167,7 +173,7 @@ export async function listLiveJobs(reader: Reader, projectId: ProjectId, vaultId
   let live = reader.selectFrom('jobs').selectAll()
     .where('project_id', '=', projectId).where('status', 'in', ['waiting', 'leased'])
     .orderBy('created_at').orderBy('id')
-  if (vaultId !== undefined) live = live.where('vault_id', '=', vaultId)
+  if (vaultId !== undefined) live = live.where(({ eb, or }) => or([eb('vault_id', '=', vaultId), eb('target_vault_id', '=', vaultId)]))
   return live.execute()
 }
 

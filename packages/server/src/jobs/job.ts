@@ -16,6 +16,10 @@ export interface JobPayloads {
     /** What they were before, and are again when the deletion is cancelled before it begins. */
     readonly formerStatus?: 'available' | 'error'
   }
+  /** Into the job's target vault. */
+  readonly migrate_resource: { readonly resourceIds: readonly ResourceId[] }
+  /** What was copied elsewhere, and is not wanted in this vault any more. */
+  readonly forget_moved: { readonly backupIds: readonly BackupId[] }
   readonly remove_resource: { readonly resourceIds: readonly ResourceId[] }
   readonly delete_vault: { readonly formerStatus?: 'available' | 'error' }
   readonly verify: {
@@ -44,7 +48,7 @@ export type RestorePayload = {
 )
 
 /**
- * Kinds that take something out of a repository. Such a job runs alone in its vault: restic's
+ * Kinds that take something out of a repository, or move it. Such a job runs alone in its vaults: restic's
  * exclusive lock would make it fail otherwise, after a wait, instead of waiting its turn here.
  */
-export const EXCLUSIVE_KINDS = ['delete_backup', 'remove_resource', 'delete_vault'] as const satisfies readonly JobKind[]
+export const EXCLUSIVE_KINDS = ['delete_backup', 'remove_resource', 'delete_vault', 'migrate_resource', 'forget_moved'] as const satisfies readonly JobKind[]

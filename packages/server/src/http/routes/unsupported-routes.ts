@@ -22,8 +22,6 @@ function of(reason: string, ...operations: readonly (readonly [string, Route['me
 }
 
 export const unsupportedOperations: readonly UnsupportedOperation[] = [
-  ...of('backups stay in the repository that they were written to',
-    ['migrateVaultResource', 'POST', '/v3/:project_id/vaults/:vault_id/migrateresources']),
   ...of('GET /v3/projects lists the projects that the caller may act in',
     ['listProjects', 'GET', '/v3/region-projects'],
     ['listDomainProjects', 'GET', '/v3/domain/:domain_name/projects']),

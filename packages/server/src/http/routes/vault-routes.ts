@@ -1,11 +1,11 @@
 import {
   AddResourcesAnswer, AddResourcesBody, BatchUpdateVaultsAnswer, BatchUpdateVaultsBody, CreateVaultBody, ListExternalVaultsQuery,
-  ListStorageUsageAnswer, ListStorageUsageQuery, ListVaultsAnswer, ListVaultsQuery, RecoveryKitAnswer, RemoveResourcesAnswer, RemoveResourcesBody,
+  ListStorageUsageAnswer, ListStorageUsageQuery, ListVaultsAnswer, ListVaultsQuery, MigrateResourcesAnswer, MigrateResourcesBody, RecoveryKitAnswer, RemoveResourcesAnswer, RemoveResourcesBody,
   SetResourcesAnswer, SetResourcesBody, UpdateVaultBody, VaultAnswer, VaultParams, VaultSummaryAnswer,
 } from '@opencbr/contract'
 import type { Deps } from '../../deps.ts'
 import {
-  addResources, createVault, deleteVault, listExternalVaults, listStorageUsage, listVaults, removeResources, setResources, showRecoveryKit, showSummary,
+  addResources, createVault, deleteVault, listExternalVaults, listStorageUsage, listVaults, migrateResources, removeResources, setResources, showRecoveryKit, showSummary,
   showVault, updateVault, updateVaults, vaultToWire,
 } from '../../vaults/index.ts'
 import { noContent, ok, projectOf, route, type Call, type Route } from '../route.ts'
@@ -163,6 +163,17 @@ function vaultResourceRoutes(deps: Deps): Route[] {
       schemas: { params: VaultParams, body: SetResourcesBody, response: { 200: SetResourcesAnswer } },
       async handle(call) {
         return ok({ set_resource_ids: await setResources(deps, projectOf(call).id, call.params.vault_id, call.body) })
+      },
+    }),
+    route({
+      operationId: 'migrateVaultResource',
+      method: 'POST',
+      path: '/v3/:project_id/vaults/:vault_id/migrateresources',
+      access: { kind: 'project', action: 'cbr:vaults:migrateResources' },
+      summary: 'Move resources with their backups to another vault, in the background',
+      schemas: { params: VaultParams, body: MigrateResourcesBody, response: { 200: MigrateResourcesAnswer } },
+      async handle(call) {
+        return ok({ migrated_resources: await migrateResources(deps, callerOf(call), call.params.vault_id, call.body) })
       },
     }),
     route({
