@@ -1,16 +1,19 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { chooseTestDatabase } from '@opencbr/testkit'
 import { openDatabase } from '../db/database.ts'
-import type { BackupId } from '../ids.ts'
-import { updatePolicy, unbindPolicy, deletePolicy } from '../policies/index.ts'
+import { newUuid, type BackupId } from '../ids.ts'
+import { deletePolicy, judgeVault, retentionOf, unbindPolicy, updatePolicy, type MadeBackup } from '../policies/index.ts'
 import { isFullDue } from './run-due.ts'
 import { DAY, HOUR, makeWorld, type World } from './test-world.ts'
 
 const DAILY = ['FREQ=DAILY;INTERVAL=1;BYHOUR=06;BYMINUTE=00']
+const KEEP_ALL = { max_backups: -1, retention_duration_days: -1, day_backups: 0, week_backups: 0, month_backups: 0, year_backups: 0 }
 const HOURLY = [`FREQ=DAILY;BYHOUR=${Array.from({ length: 24 }, (_, hour) => hour).join(',')};BYMINUTE=0`]
 
 async function withWorld(run: (world: World) => Promise<void>, startsAt?: string): Promise<void> {
-  const db = await openDatabase(':memory:')
+  await using database = await chooseTestDatabase()
+  const db = await openDatabase(database.url)
   try {
     await run(makeWorld(db, startsAt))
   } finally {
@@ -153,15 +156,15 @@ test('two schedulers over one catalogue run each due time once', async () => {
     const policies = await Promise.all(Array.from({ length: 4 }, () => world.addPolicy(HOURLY)))
     for (const policyId of policies) for (let n = 0; n < 5; n += 1) await world.addVault(policyId)
     const [one, other] = [world.openScheduler(), world.openScheduler()]
-    for (let hour = 0; hour < 10; hour += 1) {
+    for (let hour = 0; hour < 5; hour += 1) {
       world.clock.at += HOUR
       await Promise.all([one.tick(), other.tick()])
       await world.work()
     }
     const runs = await world.runs()
-    assert.equal(runs.length, 200)
+    assert.equal(runs.length, 100)
     assert.ok(runs.every((run) => run.outcome === 'started' && run.missed === 0))
-    assert.equal((await world.backups()).length, 200)
+    assert.equal((await world.backups()).length, 100)
   })
 })
 
@@ -296,5 +299,31 @@ test('after a jump of the clock nothing is deleted for six hours, and plans are 
     await passHours(world, scheduler, 12)
     assert.equal((await world.backups()).length, 3)
     assert.deepEqual(await world.db.selectFrom('planned_expiries').selectAll().execute(), [])
+  })
+})
+
+test('a history of thousands is judged page by page, and leaves a thousand at a time', async () => {
+  await withWorld(async (world) => {
+    const policyId = await world.addPolicy(DAILY, { max_backups: 5 })
+    const vaultId = await world.addVault(policyId, 2)
+    const scheduler = world.openScheduler()
+    await passHours(world, scheduler, 24)
+    const samples = await world.backups()
+    assert.equal(samples.length, 2)
+    for (const sample of samples) {
+      const rows = Array.from({ length: 1200 }, (_, n) => ({ ...sample, id: newUuid<BackupId>(), created_at: sample.created_at - (n + 1) * HOUR }))
+      for (let start = 0; start < rows.length; start += 100) await world.db.insertInto('backups').values(rows.slice(start, start + 100)).execute()
+    }
+    const policy = { id: policyId, project_id: world.projectId }
+    const seen: MadeBackup[] = []
+    for await (const { backup, keptBecause } of judgeVault(world.db, policy, vaultId, retentionOf({ ...KEEP_ALL, max_backups: 5 }))) {
+      if (keptBecause.length > 0) seen.push(backup)
+    }
+    assert.deepEqual([seen.length, new Set(seen.map((backup) => backup.resource_id)).size], [10, 2])
+    const newest = (await world.backups()).toSorted((a, b) => b.created_at - a.created_at).slice(0, 10)
+    assert.deepEqual(new Set(seen.map((backup) => backup.id)), new Set(newest.map((backup) => backup.id)))
+    world.clock.at += HOUR
+    await scheduler.tick()
+    assert.equal((await world.db.selectFrom('planned_expiries').selectAll().execute()).length, 1000)
   })
 })
