@@ -19,6 +19,8 @@ export interface Api {
    * body, undefined for 204. The caller says what shape the contract gives it.
    */
   readonly call: <Answer = unknown>(method: string, path: string, options?: CallOptions) => Promise<Answer>
+  /** Reads an answer that is no JSON, piece by piece; throws when it breaks off. */
+  readonly download: (path: string, query: Readonly<Record<string, QueryValue>>) => Promise<{ readonly headers: Headers, readonly pieces: AsyncIterable<Uint8Array> }>
 }
 
 /** A server under load may take long to begin an answer, but not this long. */
@@ -30,6 +32,7 @@ export async function openApi(connection: Connection): Promise<Api> {
   return {
     endpoint: connection.endpoint,
     projectId,
+    download: (path, query) => download(connection, path.replaceAll('{project_id}', projectId), query),
     call: async <Answer>(method: string, path: string, options?: CallOptions) => {
       const { body } = await send(connection, method, path.replaceAll('{project_id}', projectId), options)
       return body as Answer
@@ -101,6 +104,28 @@ async function send(
   const answer = parseAnswer(text)
   if (!response.ok) throw refusal(response, answer)
   return { headers: response.headers, body: answer }
+}
+
+async function download(
+  { endpoint, credentials }: Connection, path: string, query: Readonly<Record<string, QueryValue>>,
+): Promise<{ headers: Headers, pieces: AsyncIterable<Uint8Array> }> {
+  const url = makeUrl(endpoint, path, query)
+  let response: Response
+  try {
+    response = await fetch(url, { headers: authorize(credentials, { method: 'GET', url, headers: {}, body: '' }) })
+  } catch (error) {
+    throw new CommandFailure('unreachable', `The server at ${endpoint} cannot be reached: ${reasonOf(error)}. Is it running?`, { cause: error })
+  }
+  if (!response.ok) throw refusal(response, parseAnswer(await response.text()))
+  return { headers: response.headers, pieces: readPieces(response) }
+}
+
+async function* readPieces({ body }: Response): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const piece of body ?? []) yield piece
+  } catch (error) {
+    throw new CommandFailure('failure', `The answer broke off: ${reasonOf(error)}.`, { cause: error })
+  }
 }
 
 function makeUrl(endpoint: string, path: string, query: Readonly<Record<string, QueryValue>>): URL {

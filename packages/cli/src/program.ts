@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander'
 import { addDomain, addGroup, addKey, addProject, addRole, addUser } from './commands/administration.ts'
 import { addAgent } from './commands/agent.ts'
 import { addBackup } from './commands/backup.ts'
+import { addCatalog } from './commands/catalog.ts'
 import { addCheckpoint } from './commands/checkpoint.ts'
 import { addCompletion } from './commands/completion.ts'
 import { addDev } from './commands/dev.ts'
@@ -17,6 +18,7 @@ import { addTag } from './commands/tag.ts'
 import { addTask } from './commands/task.ts'
 import { addToken } from './commands/token.ts'
 import { addVault } from './commands/vault.ts'
+import { addVerification } from './commands/verification.ts'
 import { CommandFailure, exitCodes } from './exit-codes.ts'
 import { printNote } from './output.ts'
 import { version } from './version.ts'
@@ -36,8 +38,8 @@ export function buildProgram(): Command {
     .exitOverride()
     .addHelpText('after', `\nWherever an id is wanted, a name that only one thing has will do.\n${environmentHelp}\n\n${describeExitCodes()}`)
   const groups = [
-    addServe, addResource, addVault, addTag, addCheckpoint, addBackup, addMember, addPolicy, addTask, addProtectable, addAgent, addToken, addDomain,
-    addProject, addUser, addGroup, addRole, addKey, addRepository, addDev, addCompletion,
+    addServe, addResource, addVault, addTag, addCheckpoint, addBackup, addVerification, addMember, addPolicy, addTask, addProtectable, addAgent, addToken, addDomain,
+    addProject, addUser, addGroup, addRole, addKey, addRepository, addCatalog, addDev, addCompletion,
   ]
   for (const add of groups) add(program)
   return program

@@ -7,6 +7,8 @@ import { confirm } from '../confirm.ts'
 import { CommandFailure } from '../exit-codes.ts'
 import { findBackupId, findResourceId, findVaultId } from '../names.ts'
 import { noteRest, printLine, printNote, printRecord, printTable, showTime } from '../output.ts'
+import { addBackupFiles } from './backup-files.ts'
+import { addVerifyBackup } from './verification.ts'
 import { showTask, tasksStartedBy } from '../tasks.ts'
 import { addWaitOptions, finishTasks, type WaitFlags } from '../wait-options.ts'
 
@@ -46,6 +48,8 @@ export function addBackup(program: Command): void {
   addDelete(group)
   addRestore(group)
   addMetadata(group)
+  addBackupFiles(group)
+  addVerifyBackup(group)
 }
 
 function addList(group: Command): void {

@@ -8,6 +8,7 @@ import { findResource, findResourceId, findVaultId, isId } from '../names.ts'
 import { noteRest, printLine, printNote, printRecord, printTable, showMegabytes, showTime } from '../output.ts'
 import { quoteForShell } from '../shell.ts'
 import { addWaitOptions, finishTasks, type WaitFlags } from '../wait-options.ts'
+import { addScrubVault, addVerifyVault } from './verification.ts'
 import { tasksStartedBy } from '../tasks.ts'
 
 /** The type that a vault of this kind holds, for resources that nobody declared here. */
@@ -43,6 +44,8 @@ export function addVault(program: Command): void {
   addAddResource(group)
   addRemoveResource(group)
   addRecoveryKit(group)
+  addVerifyVault(group)
+  addScrubVault(group)
 }
 
 interface CreateOptions {
