@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { sql } from 'kysely'
 import { openDatabase, type Database } from '../db/database.ts'
 import { Failure } from '../failures.ts'
 import { newUuid, type OperationLogId, type ProjectId, type ResourceId, type VaultId } from '../ids.ts'
@@ -124,5 +125,18 @@ test('a task of another project does not exist', async () => {
     const id = await add(db, 1)
     await assert.rejects(showOperationLog(db, 'b'.repeat(32) as ProjectId, id), (error) => error instanceof Failure && error.code === 'operation_log.not_found')
     await assert.rejects(showOperationLog(db, projectId, 'nonsense'), (error) => error instanceof Failure && error.code === 'parameter.invalid')
+  })
+})
+
+test('the lists that clients ask for again and again are found by an index, and read in its order', async () => {
+  await withDatabase(async (db) => {
+    const plan = async (condition: string): Promise<string> => {
+      const query = `select * from operation_logs where project_id = 'a' and ${condition} order by created_at desc, id desc limit 10`
+      return (await sql.raw<{ detail: string }>(`explain query plan ${query}`).execute(db)).rows.map((row) => row.detail).join('; ')
+    }
+    assert.match(await plan(`vault_id = 'v'`), /^SEARCH operation_logs USING INDEX operation_logs_of_vault \(project_id=\? AND vault_id=\?\)$/)
+    assert.match(await plan(`resource_id = 'r'`), /^SEARCH operation_logs USING INDEX operation_logs_resource \(project_id=\? AND resource_id=\?\)$/)
+    assert.match(await plan(`status = 'running'`), /^SEARCH operation_logs USING INDEX operation_logs_status \(project_id=\? AND status=\?\)$/)
+    assert.match(await plan('1 = 1'), /^SEARCH operation_logs USING INDEX operation_logs_project \(project_id=\?\)$/)
   })
 })

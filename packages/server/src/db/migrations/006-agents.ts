@@ -38,6 +38,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
 
   // Every list of tasks is of one project and newest first; these find the few of one thing, or in one state.
   const create = (name: string) => db.schema.createIndex(name).on('operation_logs')
+  await create('operation_logs_of_vault').columns(['project_id', 'vault_id', 'created_at', 'id']).execute()
   await create('operation_logs_resource').columns(['project_id', 'resource_id', 'created_at', 'id']).execute()
   await create('operation_logs_status').columns(['project_id', 'status', 'created_at', 'id']).execute()
   await create('operation_logs_checkpoint').columns(['project_id', 'checkpoint_id']).execute()
