@@ -1,6 +1,7 @@
 export * from './agents.ts'
 export * from './backups.ts'
 export * from './checkpoints.ts'
+export * from './features.ts'
 export * from './identity.ts'
 export * from './identity-administration.ts'
 export * from './members.ts'

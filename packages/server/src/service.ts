@@ -15,6 +15,7 @@ import { billingRoutes } from './http/routes/billing-routes.ts'
 import { browseRoutes } from './http/routes/browse-routes.ts'
 import { checkpointRoutes } from './http/routes/checkpoint-routes.ts'
 import { eventRoutes } from './http/routes/event-routes.ts'
+import { featureRoutes } from './http/routes/feature-routes.ts'
 import { identityRoutes } from './http/routes/identity-routes.ts'
 import { memberRoutes } from './http/routes/member-routes.ts'
 import { operationLogRoutes } from './http/routes/operation-log-routes.ts'
@@ -70,6 +71,7 @@ export function allRoutes(deps: Deps): Route[] {
     ...backupRoutes(deps),
     ...checkpointRoutes(deps),
     ...memberRoutes(deps),
+    ...featureRoutes(deps),
     ...operationLogRoutes(deps),
     ...policyRoutes(deps),
     ...verifyRoutes(deps),

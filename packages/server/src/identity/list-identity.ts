@@ -1,6 +1,7 @@
 /** What a caller sees of domains, projects and users: its own. */
 import type { Deps } from '../deps.ts'
 import type { Row } from '../db/schema.ts'
+import { Failure } from '../failures.ts'
 import { listGrantedProjects } from './assignment-store.ts'
 import type { Identity } from './identity.ts'
 import { findUser } from './identity-store.ts'
@@ -25,4 +26,16 @@ export async function listUsers(
   const fits = (filter.name === undefined || filter.name === found.user.name)
     && (filter.domainId === undefined || filter.domainId === found.domain.id)
   return fits ? [found.user] : []
+}
+
+const PROJECTS_MAX = 1000
+
+/**
+ * The projects of an account, from which receivers of a share are picked. Only the own account's are told:
+ * whoever shares with somebody else's project has been given its id.
+ */
+export async function listDomainProjects({ db }: Pick<Deps, 'db'>, caller: Identity, domainName: string): Promise<Row<'projects'>[]> {
+  if (domainName !== caller.domain.name) throw new Failure('domain.not_found', { domainName: domainName.slice(0, 64) })
+  return db.selectFrom('projects').selectAll().where('domain_id', '=', caller.domain.id).where('enabled', '=', 1)
+    .orderBy('name').orderBy('id').limit(PROJECTS_MAX).execute()
 }

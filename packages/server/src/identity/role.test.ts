@@ -38,6 +38,8 @@ test('the built-in roles keep apart what they are for', () => {
   assert.equal(may('read_only', 'cbr:backups:restore'), false)
   assert.equal(may('restore_only', 'cbr:backups:restore'), true)
   assert.equal(may('restore_only', 'cbr:backups:delete'), false)
+  assert.equal(may('restore_only', 'cbr:backups:download'), true)
+  assert.equal(may('read_only', 'cbr:backups:download'), false)
   for (const name of ['operator', 'read_only', 'restore_only']) assert.equal(may(name, 'cbr:vaults:getRecoveryKit'), false, name)
   for (const { name } of builtInRoles) assert.equal(may(name, 'identity:users:create'), name === 'administrator', name)
 })

@@ -15,7 +15,6 @@ export interface Role {
 const READS = ['cbr:*:get*', 'cbr:*:list*', 'cbr:*:query*', 'cbr:*:show*', 'cbr:*:check*', 'cbr:*:preview*'] as const
 /** With it, everything in a vault can be read and lost with nobody asked. */
 const RECOVERY_KIT = 'cbr:vaults:getRecoveryKit'
-const CONTENT = 'cbr:backups:getContent'
 
 export const builtInRoles: readonly Role[] = [
   {
@@ -32,9 +31,9 @@ export const builtInRoles: readonly Role[] = [
     ],
     description: 'Vaults and backups, but no change of a policy and no recovery kit.',
   },
-  { name: 'read_only', actions: READS, except: [RECOVERY_KIT, CONTENT], description: 'Lists and shows; reads no content of backups.' },
+  { name: 'read_only', actions: READS, except: [RECOVERY_KIT], description: 'Lists and shows; reads no content of backups.' },
   {
-    name: 'restore_only', actions: [...READS, 'cbr:backups:restore'], except: [RECOVERY_KIT],
+    name: 'restore_only', actions: [...READS, 'cbr:backups:restore', 'cbr:backups:download'], except: [RECOVERY_KIT],
     description: 'Lists and shows, reads content of backups, and restores.',
   },
 ]

@@ -13,7 +13,6 @@ export interface UnsupportedOperation {
   readonly reason: string
 }
 
-const ONE_REGION = 'there is no second region'
 const NO_ORGANIZATIONS = 'there are no organizations'
 const NO_OLDER_SERVICE = 'there is no older service to move from'
 
@@ -22,19 +21,6 @@ function of(reason: string, ...operations: readonly (readonly [string, Route['me
 }
 
 export const unsupportedOperations: readonly UnsupportedOperation[] = [
-  ...of('GET /v3/projects lists the projects that the caller may act in',
-    ['listProjects', 'GET', '/v3/region-projects'],
-    ['listDomainProjects', 'GET', '/v3/domain/:domain_name/projects']),
-  ...of(ONE_REGION,
-    ['copyBackup', 'POST', '/v3/:project_id/backups/:backup_id/replicate'],
-    ['copyCheckpoint', 'POST', '/v3/:project_id/checkpoints/replicate'],
-    ['showReplicationCapabilities', 'GET', '/v3/:project_id/replication-capabilities']),
-  ...of('there is no hybrid storage to take backups over from',
-    ['importBackup', 'POST', '/v3/:project_id/backups/sync'],
-    ['importCheckpoint', 'POST', '/v3/:project_id/checkpoints/sync']),
-  ...of('there are no switches: what works is in docs/api.md',
-    ['listFeatures', 'GET', '/v3/:project_id/cbr-features'],
-    ['showFeature', 'GET', '/v3/:project_id/cbr-features/:feature_key']),
   ...of(NO_ORGANIZATIONS,
     ['listOrganizationPolicies', 'GET', '/v3/:project_id/organization-policies'],
     ['createOrganizationPolicy', 'POST', '/v3/:project_id/organization-policies'],
@@ -43,7 +29,6 @@ export const unsupportedOperations: readonly UnsupportedOperation[] = [
     ['deleteOrganizationPolicy', 'DELETE', '/v3/:project_id/organization-policies/:organization_policy_id'],
     ['listOrganizationPolicyDetail', 'GET', '/v3/:project_id/organization-policies/:organization_policy_id/policy-detail']),
   ...of(NO_OLDER_SERVICE,
-    ['showMigrateStatus', 'GET', '/v3/migrates'],
     ['migrateDomain', 'POST', '/v3/migrates']),
 ]
 
