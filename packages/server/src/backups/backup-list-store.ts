@@ -4,12 +4,17 @@
  * What a project sees comes from two places: its own backups, and the shares that it received. A page is
  * found in two steps inside one statement: first the ids of the page, through an index that has the
  * order and the frequent filters in it, then the rows of those ids. Rows that an offset skips are
- * never read.
+ * never read. Where an index yields the whole order, one step does both.
+ *
+ * A page of own backups comes as one piece of text: their documents, which a trigger keeps beside each
+ * row, put together by the database. Reading the columns and writing them as JSON takes ten times as long.
  */
 import { expressionBuilder, sql, type Expression, type RawBuilder, type SqlBool } from 'kysely'
 import type { Micros } from '../clock.ts'
 import type { Reader } from '../db/database.ts'
-import type { BackupMemberTable, BackupStatus, BackupTable, MemberStatus, Row } from '../db/schema.ts'
+import { dialectOf } from '../db/dialect.ts'
+import type { BackupCountTable, BackupMemberTable, BackupStatus, BackupTable, Flag, MemberStatus, Row } from '../db/schema.ts'
+import { runStatement } from '../db/statements.ts'
 import type { BackupId, CheckpointId, ProjectId, ResourceId, VaultId } from '../ids.ts'
 import type { SortKey, SortTerm } from './backup-order.ts'
 
@@ -48,8 +53,22 @@ export interface VisibleBackup extends Row<'backups'> {
   readonly receiver_vault_id: VaultId | null
 }
 
-/** Where a page begins: behind so many rows, or behind the row with these values of the order's keys. */
-export type PageStart = { readonly offset: number } | { readonly after: readonly (string | number)[] }
+/** The values of an order's keys in one row. */
+export type Place = readonly (string | number)[]
+
+/** Where a page begins: behind so many rows, behind a place, or behind so many rows behind a place. */
+export interface PageStart { readonly offset: number, readonly after?: Place | undefined }
+
+/** What the statements take, besides the filter's own members. */
+type ListValues = Readonly<Omit<BackupFilter, 'ownership' | 'incremental' | 'usedPercentMin'>> & {
+  readonly projectId: ProjectId
+  readonly incremental: Flag | undefined
+  /** A percentage in bytes of each GB. */
+  readonly usedBytesPerGbMin: number | undefined
+  readonly after?: Place | undefined
+  readonly offset?: number
+  readonly limit?: number
+}
 
 interface OwnTables { b: BackupTable }
 interface ReceivedTables extends OwnTables { m: BackupMemberTable }
@@ -62,38 +81,108 @@ const share = expressionBuilder<ReceivedTables, 'b' | 'm'>()
 
 const BYTES_PER_GB = 1024 ** 3
 
+export interface PageDocuments {
+  /** JSON documents with commas between them. */
+  readonly documents: Uint8Array
+  readonly rows: number
+}
+
+/** A page of the project's own backups, as their documents. */
+export async function listBackupDocuments(
+  db: Reader, projectId: ProjectId, filter: BackupFilter, order: readonly SortTerm[], start: PageStart, limit: number,
+): Promise<PageDocuments> {
+  const values = { ...valuesOf(projectId, filter), ...start, limit }
+  const [page] = await runStatement(db, `documents ${shapeOf(order)}`, values, (slots) => {
+    const documents = isOrderedByIndex(filter, order)
+      ? inOrder(ownBackups(db, slots, order).select('b.document').select(keysOf(order)), order)
+        .limit(opaque(slots.limit)).offset(opaque(slots.offset)).as('page')
+      : documentsOf(db, ownPage(db, slots, order), order)
+    const joined = sql<Uint8Array | string | null>`${sql.raw(JOINED[dialectOf(db)])}`
+    return db.selectFrom(documents).select([joined.as('documents'), (e) => e.fn.countAll<number>().as('rows')])
+  })
+  return { documents: Buffer.from(page?.documents ?? ''), rows: Number(page?.rows ?? 0) }
+}
+
+/** SQLite hands over bytes as they are; as text it would decode them, only to be encoded again. */
+const JOINED = { sqlite: `cast(group_concat(page.document, ',') as blob)`, postgres: `string_agg(page.document, ',')` } as const
+
+function documentsOf(db: Reader, ids: ReturnType<typeof ownPage>, order: readonly SortTerm[]) {
+  return inOrder(db.selectFrom(ids.as('found')).innerJoin('backups as b', 'b.id', 'found.id').select('b.document'), order, 'found.').as('page')
+}
+
+/** The place of the row that stands so many rows behind the start of a page of own backups; undefined when there is none. */
+export async function findPlace(
+  db: Reader, projectId: ProjectId, filter: BackupFilter, order: readonly SortTerm[], start: PageStart,
+): Promise<Place | undefined> {
+  const values = { ...valuesOf(projectId, filter), ...start, limit: 1 }
+  const [row] = await runStatement(db, `place ${shapeOf(order)}`, values, (slots) => ownPage(db, slots, order))
+  return row === undefined ? undefined : order.map((_, index) => (row as unknown as Record<string, string | number>)[`key_${index}`] ?? '')
+}
+
+/** A page of what the project sees, its own or received, as rows. */
 export async function listVisibleBackups(
   db: Reader, projectId: ProjectId, filter: BackupFilter, order: readonly SortTerm[], start: PageStart, limit: number,
 ): Promise<VisibleBackup[]> {
-  const keys = order.map(({ key }, index) => keyOf(key).as(`key_${index}`))
-  const place = 'after' in start ? [isAfter(order, start.after)] : []
-  const ownIds = ownBackups(db, projectId, filter, place)
-    .select(['b.id', sql<string | null>`null`.as('share_id')]).select(keys).$castTo<PageRow>()
-  const receivedIds = receivedBackups(db, projectId, filter, place)
-    .select(['b.id', 'm.id as share_id']).select(keys).$castTo<PageRow>()
-  let ids = filter.ownership === 'own' ? ownIds : filter.ownership === 'received' ? receivedIds : ownIds.unionAll(receivedIds)
-  for (const [index, { direction }] of order.entries()) ids = ids.orderBy(sql.ref(`key_${index}`), direction)
-  const page = ids.limit(opaque(limit)).offset(opaque('offset' in start ? start.offset : 0)).as('page')
-  let rows = db.selectFrom(page).innerJoin('backups as b', 'b.id', 'page.id')
-    .leftJoin('backup_members as m', 'm.id', 'page.share_id')
-    .selectAll('b').select(['page.share_id', 'm.vault_id as receiver_vault_id'])
-  for (const [index, { direction }] of order.entries()) rows = rows.orderBy(sql.ref(`page.key_${index}`), direction)
-  return rows.execute()
+  const values = { ...valuesOf(projectId, filter), ...start, limit }
+  return runStatement(db, `rows ${filter.ownership} ${shapeOf(order)}`, values, (slots) => {
+    const own = ownBackups(db, slots, order).select(['b.id', sql<string | null>`null`.as('share_id')]).select(keysOf(order)).$castTo<PageRow>()
+    const received = receivedBackups(db, slots, order).select(['b.id', 'm.id as share_id']).select(keysOf(order)).$castTo<PageRow>()
+    const ids = filter.ownership === 'own' ? own : filter.ownership === 'received' ? received : own.unionAll(received)
+    const page = inOrder(ids, order).limit(opaque(slots.limit)).offset(opaque(slots.offset)).as('page')
+    return inOrder(db.selectFrom(page).innerJoin('backups as b', 'b.id', 'page.id')
+      .leftJoin('backup_members as m', 'm.id', 'page.share_id')
+      .selectAll('b').select(['page.share_id', 'm.vault_id as receiver_vault_id']), order, 'page.')
+  })
 }
 
 export async function countOwnBackups(db: Reader, projectId: ProjectId, filter: BackupFilter): Promise<number> {
-  const { rows } = await ownBackups(db, projectId, filter, []).select(backup.fn.countAll().as('rows')).executeTakeFirstOrThrow()
-  return Number(rows)
+  const [found] = await runStatement(db, 'count own', valuesOf(projectId, filter), (slots) =>
+    ownBackups(db, slots, []).select(backup.fn.countAll<number>().as('rows')))
+  return Number(found?.rows ?? 0)
 }
 
 export async function countReceivedBackups(db: Reader, projectId: ProjectId, filter: BackupFilter): Promise<number> {
-  const { rows } = await receivedBackups(db, projectId, filter, []).select(share.fn.countAll().as('rows')).executeTakeFirstOrThrow()
-  return Number(rows)
+  const [found] = await runStatement(db, 'count received', valuesOf(projectId, filter), (slots) =>
+    receivedBackups(db, slots, []).select(share.fn.countAll<number>().as('rows')))
+  return Number(found?.rows ?? 0)
 }
 
-/** Changes with every change to the project's own backups. */
+export type Facet = BackupCountTable['facet']
+
+/** Adds up what was counted of one facet: of one value, of the values from one to another in their order, or of all. */
+export async function sumCounts(
+  db: Reader, projectId: ProjectId, facet: Facet, range: { readonly from?: string | undefined, readonly to?: string | undefined },
+  statuses: readonly BackupStatus[] | undefined,
+): Promise<number> {
+  const values = { projectId, facet, from: range.from, to: range.to, statuses }
+  const [found] = await runStatement(db, 'sum', values, (slots) => {
+    let query = db.selectFrom('backup_counts').select((e) => e.fn.sum<number>('rows').as('rows'))
+      .where('project_id', '=', slots.projectId).where('facet', '=', slots.facet)
+    if (slots.from !== undefined) query = query.where('value', '>=', slots.from)
+    if (slots.to !== undefined) query = query.where('value', '<=', slots.to)
+    return slots.statuses === undefined ? query : query.where('status', 'in', slots.statuses)
+  })
+  return Number(found?.rows ?? 0)
+}
+
+/** The same for vaults that are used to so many percent of their size, or more. */
+export async function sumCountsOfUsedVaults(
+  db: Reader, projectId: ProjectId, percentMin: number, statuses: readonly BackupStatus[] | undefined,
+): Promise<number> {
+  const values = { projectId, usedBytesPerGbMin: percentMin * BYTES_PER_GB, statuses }
+  const [found] = await runStatement(db, 'sum used', values, (slots) => {
+    const query = db.selectFrom('backup_counts').select((e) => e.fn.sum<number>('rows').as('rows'))
+      .where('project_id', '=', slots.projectId).where('facet', '=', sql.lit('vault'))
+      .where('value', 'in', vaultsUsed(db, slots.projectId, slots.usedBytesPerGbMin))
+    return slots.statuses === undefined ? query : query.where('status', 'in', slots.statuses)
+  })
+  return Number(found?.rows ?? 0)
+}
+
+/** Changes with every change to what the project's listings show. */
 export async function findBackupRevision(db: Reader, projectId: ProjectId): Promise<number> {
-  const found = await db.selectFrom('backup_revisions').select('revision').where('project_id', '=', projectId).executeTakeFirst()
+  const [found] = await runStatement(db, 'revision', { projectId }, (slots) =>
+    db.selectFrom('backup_revisions').select('revision').where('project_id', '=', slots.projectId))
   return Number(found?.revision ?? 0)
 }
 
@@ -120,58 +209,102 @@ export async function findReadableBackup(db: Reader, projectId: ProjectId, backu
     .selectAll('b').executeTakeFirst()
 }
 
+/** The values that `PageStart.after` takes: those of the order's keys in one row. */
+export function placeInOrder(order: readonly SortTerm[], row: Row<'backups'>): Place {
+  return order.map(({ key }) => row[key] ?? PROTECTED_NEVER)
+}
+
+function valuesOf(projectId: ProjectId, filter: BackupFilter): ListValues {
+  const { ownership: _, incremental, usedPercentMin, ...others } = filter
+  return {
+    ...others,
+    projectId,
+    incremental: incremental === undefined ? undefined : incremental ? 1 : 0,
+    usedBytesPerGbMin: usedPercentMin === undefined ? undefined : usedPercentMin * BYTES_PER_GB,
+  }
+}
+
+function shapeOf(order: readonly SortTerm[]): string {
+  return order.map(({ key, direction }) => `${key}:${direction}`).join(',')
+}
+
+/**
+ * Whether an index yields the rows in their order, filter or no filter, so that reading may stop at the end of
+ * the page. Rows that have to be put in order first are put in order without their documents.
+ */
+export function isOrderedByIndex(filter: BackupFilter, order: readonly SortTerm[]): boolean {
+  const [first, second, ...others] = order
+  if (first === undefined || others.length > 0 || (second !== undefined && second.direction !== first.direction)) return false
+  if (filter.memberStatus !== undefined) return false
+  if (first.key === 'created_at') return filter.name === undefined && filter.checkpointId === undefined
+  return [
+    filter.vaultId, filter.usedPercentMin, filter.parentId, filter.checkpointId, filter.createdFrom, filter.createdTo, filter.name,
+    filter.resourceId, filter.resourceName,
+  ].every((each) => each === undefined)
+}
+
+function keysOf(order: readonly SortTerm[]) {
+  return order.map(({ key }, index) => keyOf(key).as(`key_${index}`))
+}
+
+interface Orderable<Query> { orderBy(by: RawBuilder<unknown>, direction: 'asc' | 'desc'): Query }
+
+/** By the keys that the query has selected under their names. */
+function inOrder<Query extends Orderable<Query>>(query: Query, order: readonly SortTerm[], of = ''): Query {
+  return order.reduce((ordered, { direction }, index) => ordered.orderBy(sql.ref(`${of}key_${index}`), direction), query)
+}
+
+function ownPage(db: Reader, values: ListValues, order: readonly SortTerm[]) {
+  return inOrder(ownBackups(db, values, order).select('b.id').select(keysOf(order)), order)
+    .limit(opaque(values.limit)).offset(opaque(values.offset))
+}
+
 /**
  * A number whose value SQLite's planner does not look at. It would look at that of a bare limit, and plan the
  * statement anew at every run, since the next value could be another one.
  */
-function opaque(value: number): RawBuilder<number> {
+function opaque(value: number | undefined): RawBuilder<number> {
   return sql<number>`cast(${value} as bigint)`
 }
 
-/** The values that `PageStart.after` takes: those of the order's keys in one row. */
-export function placeInOrder(order: readonly SortTerm[], row: Row<'backups'>): (string | number)[] {
-  return order.map(({ key }) => row[key] ?? PROTECTED_NEVER)
-}
-
-function ownBackups(db: Reader, projectId: ProjectId, filter: BackupFilter, place: readonly Expression<SqlBool>[]) {
-  const conditions = [...place, ...backupConditions(filter)]
-  if (filter.vaultId !== undefined) conditions.push(backup('b.vault_id', '=', filter.vaultId))
-  if (filter.usedPercentMin !== undefined) conditions.push(backup('b.vault_id', 'in', vaultsUsed(db, projectId, filter.usedPercentMin)))
-  if (filter.memberStatus !== undefined) {
+function ownBackups(db: Reader, values: ListValues, order: readonly SortTerm[]) {
+  const conditions = backupConditions(values, order)
+  if (values.vaultId !== undefined) conditions.push(backup('b.vault_id', '=', values.vaultId))
+  if (values.usedBytesPerGbMin !== undefined) conditions.push(backup('b.vault_id', 'in', vaultsUsed(db, values.projectId, values.usedBytesPerGbMin)))
+  if (values.memberStatus !== undefined) {
     const shared = db.selectFrom('backup_members as s').select('s.backup_id')
-      .where('s.project_id', '=', projectId).where('s.status', '=', filter.memberStatus)
-    conditions.push(backup(filter.parentId === undefined ? 'b.id' : 'b.parent_id', 'in', shared))
+      .where('s.project_id', '=', values.projectId).where('s.status', '=', values.memberStatus)
+    conditions.push(backup(values.parentId === undefined ? 'b.id' : 'b.parent_id', 'in', shared))
   }
-  return db.selectFrom('backups as b').where('b.project_id', '=', projectId).where(backup.and(conditions))
+  return db.selectFrom('backups as b').where('b.project_id', '=', values.projectId).where(backup.and(conditions))
 }
 
-function receivedBackups(db: Reader, projectId: ProjectId, filter: BackupFilter, place: readonly Expression<SqlBool>[]) {
-  const conditions = [...place, ...backupConditions(filter)]
-  if (filter.vaultId !== undefined) conditions.push(share('m.vault_id', '=', filter.vaultId))
-  if (filter.usedPercentMin !== undefined) conditions.push(share('m.vault_id', 'in', vaultsUsed(db, projectId, filter.usedPercentMin)))
-  if (filter.memberStatus !== undefined) conditions.push(share('m.status', '=', filter.memberStatus))
+function receivedBackups(db: Reader, values: ListValues, order: readonly SortTerm[]) {
+  const conditions = backupConditions(values, order)
+  if (values.vaultId !== undefined) conditions.push(share('m.vault_id', '=', values.vaultId))
+  if (values.usedBytesPerGbMin !== undefined) conditions.push(share('m.vault_id', 'in', vaultsUsed(db, values.projectId, values.usedBytesPerGbMin)))
+  if (values.memberStatus !== undefined) conditions.push(share('m.status', '=', values.memberStatus))
   return db.selectFrom('backup_members as m')
     .innerJoin('backups as b', (join) => join.onRef('b.project_id', '=', 'm.project_id')
-      .onRef(filter.parentId === undefined ? 'b.id' : 'b.parent_id', '=', 'm.backup_id'))
-    .where('m.dest_project_id', '=', projectId).where(backup.and(conditions))
+      .onRef(values.parentId === undefined ? 'b.id' : 'b.parent_id', '=', 'm.backup_id'))
+    .where('m.dest_project_id', '=', values.projectId).where(backup.and(conditions))
 }
 
-function backupConditions(filter: BackupFilter): Expression<SqlBool>[] {
-  const conditions: Expression<SqlBool>[] = [
-    filter.parentId === undefined ? backup('b.parent_id', 'is', null) : backup('b.parent_id', '=', filter.parentId),
-  ]
-  if (filter.checkpointId !== undefined) conditions.push(backup('b.checkpoint_id', '=', filter.checkpointId))
-  if (filter.createdFrom !== undefined) conditions.push(backup('b.created_at', '>=', filter.createdFrom))
-  if (filter.createdTo !== undefined) conditions.push(backup('b.created_at', '<=', filter.createdTo))
-  if (filter.enterpriseProjectId !== undefined) conditions.push(backup('b.enterprise_project_id', '=', filter.enterpriseProjectId))
-  if (filter.imageType !== undefined) conditions.push(backup('b.image_type', '=', filter.imageType))
-  if (filter.incremental !== undefined) conditions.push(backup('b.incremental', '=', filter.incremental ? 1 : 0))
-  if (filter.name !== undefined) conditions.push(backup('b.name', '=', filter.name))
-  if (filter.resourceAz !== undefined) conditions.push(backup('b.resource_az', '=', filter.resourceAz))
-  if (filter.resourceId !== undefined) conditions.push(backup('b.resource_id', '=', filter.resourceId))
-  if (filter.resourceName !== undefined) conditions.push(backup('b.resource_name', '=', filter.resourceName))
-  if (filter.resourceType !== undefined) conditions.push(backup('b.resource_type', '=', filter.resourceType))
-  if (filter.statuses !== undefined) conditions.push(statusCondition(filter.statuses))
+function backupConditions(values: ListValues, order: readonly SortTerm[]): Expression<SqlBool>[] {
+  const conditions: Expression<SqlBool>[] = values.after === undefined ? [] : [isAfter(order, values.after)]
+  conditions.push(values.parentId === undefined ? backup('b.parent_id', 'is', null) : backup('b.parent_id', '=', values.parentId))
+  if (values.checkpointId !== undefined) conditions.push(backup('b.checkpoint_id', '=', values.checkpointId))
+  if (values.createdFrom !== undefined) conditions.push(backup('b.created_at', '>=', values.createdFrom))
+  if (values.createdTo !== undefined) conditions.push(backup('b.created_at', '<=', values.createdTo))
+  if (values.enterpriseProjectId !== undefined) conditions.push(backup('b.enterprise_project_id', '=', values.enterpriseProjectId))
+  if (values.imageType !== undefined) conditions.push(backup('b.image_type', '=', values.imageType))
+  if (values.incremental !== undefined) conditions.push(backup('b.incremental', '=', values.incremental))
+  if (values.name !== undefined) conditions.push(backup('b.name', '=', values.name))
+  if (values.resourceAz !== undefined) conditions.push(backup('b.resource_az', '=', values.resourceAz))
+  if (values.resourceId !== undefined) conditions.push(backup('b.resource_id', '=', values.resourceId))
+  if (values.resourceName !== undefined) conditions.push(backup('b.resource_name', '=', values.resourceName))
+  if (values.resourceType !== undefined) conditions.push(backup('b.resource_type', '=', values.resourceType))
+  if (values.statuses !== undefined) conditions.push(statusCondition(values.statuses))
   return conditions
 }
 
@@ -181,10 +314,10 @@ function statusCondition(statuses: readonly BackupStatus[]): Expression<SqlBool>
   return only !== undefined && others.length === 0 ? backup('b.status', '=', only) : backup('b.status', 'in', statuses)
 }
 
-function vaultsUsed(db: Reader, projectId: ProjectId, percentMin: number) {
+function vaultsUsed(db: Reader, projectId: ProjectId, bytesPerGbMin: number) {
   return db.selectFrom('vaults as v').select('v.id').where('v.project_id', '=', projectId)
     // In 64 bits: a vault of 10 PB, times a hundred, still fits.
-    .where((e) => e(e(e.parens('v.used_bytes', '+', e.ref('v.shared_bytes')), '*', 100), '>=', e(e.cast<number>('v.size_gb', 'bigint'), '*', percentMin * BYTES_PER_GB)))
+    .where((e) => e(e(e.parens('v.used_bytes', '+', e.ref('v.shared_bytes')), '*', 100), '>=', e(e.cast<number>('v.size_gb', 'bigint'), '*', bytesPerGbMin)))
 }
 
 /** Before any time: where a missing protected_at stands. */
@@ -200,7 +333,7 @@ function keyOf(key: SortKey): RawBuilder<string | number> {
  * as one row, with which an index is entered at the very place. Else, as where a key is an expression,
  * they are compared one by one.
  */
-function isAfter(order: readonly SortTerm[], values: readonly (string | number)[]): Expression<SqlBool> {
+function isAfter(order: readonly SortTerm[], values: Place): Expression<SqlBool> {
   const [first] = order
   if (first === undefined) throw new RangeError('an order has at least one key')
   if (order.every(({ key, direction }) => direction === first.direction && key !== 'protected_at')) {

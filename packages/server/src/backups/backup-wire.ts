@@ -5,10 +5,20 @@ import type { VisibleBackup } from './backup-list-store.ts'
 import type { BackupPage } from './list-backups.ts'
 import type { ShownBackup } from './show-backup.ts'
 
-export function backupPageToWire(page: BackupPage): ListBackupsResponse {
+/** A `ListBackupsResponse` in JSON. */
+export function backupPageToWire(page: BackupPage): Uint8Array {
+  const frame = { count: page.count, offset: page.offset, limit: page.limit }
+  if ('documents' in page) {
+    return Buffer.concat([Buffer.from('{"backups":['), page.documents, Buffer.from(`],${JSON.stringify(frame).slice(1)}`)])
+  }
   const records = Map.groupBy(page.replicationRecords, (record) => record.backup_id)
   const backups = page.backups.map((backup) => backupToWire(backup, [], records.get(backup.id) ?? []))
-  return { backups, count: page.count, offset: page.offset, limit: page.limit }
+  return Buffer.from(JSON.stringify({ backups, ...frame } satisfies ListBackupsResponse))
+}
+
+/** A row's document, as triggers write it. */
+export function documentOf(row: Row<'backups'>): string {
+  return JSON.stringify(backupToWire({ ...row, share_id: null, receiver_vault_id: null }, [], []))
 }
 
 export function shownBackupToWire({ backup, children, replicationRecords }: ShownBackup): Backup {

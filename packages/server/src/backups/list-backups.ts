@@ -4,11 +4,13 @@ import type { Row } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
 import { Failure } from '../failures.ts'
 import type { BackupId, CheckpointId, ProjectId, ResourceId, VaultId } from '../ids.ts'
-import { followsFromRevision, type CountBackups } from './backup-counter.ts'
+import { openBackupCounter, type CountBackups } from './backup-counter.ts'
+import { openBackupFences, type FindStart } from './backup-fences.ts'
 import {
-  findBackupRevision, findVisibleBackup, listVisibleBackups, placeInOrder, type BackupFilter, type Ownership, type PageStart, type VisibleBackup,
+  findBackupRevision, findVisibleBackup, isOrderedByIndex, listBackupDocuments, listVisibleBackups, placeInOrder,
+  type BackupFilter, type Ownership, type PageStart, type VisibleBackup,
 } from './backup-list-store.ts'
-import { parseOrder, reverseOrder, type SortTerm } from './backup-order.ts'
+import { parseOrder, type SortTerm } from './backup-order.ts'
 import { listReplicationRecords } from './backup-store.ts'
 
 const LIMIT_MAX = 1000
@@ -20,14 +22,49 @@ const OWNERSHIP: Readonly<Record<NonNullable<ListBackupsQuery['own_type']>, Owne
   private: 'own', shared: 'received', all_granted: 'both',
 }
 
-export interface BackupPage {
-  readonly backups: readonly VisibleBackup[]
-  /** Empty unless asked for. */
-  readonly replicationRecords: readonly Row<'replication_records'>[]
+interface BackupPageFrame {
   /** All that match, on this page or not. */
   readonly count: number
   readonly limit: number
   readonly offset: number
+}
+
+/** Own backups come as documents, already in their wire form; what is seen through shares comes as rows. */
+export type BackupPage = BackupPageFrame & (
+  | { readonly documents: Uint8Array }
+  | { readonly backups: readonly VisibleBackup[], readonly replicationRecords: readonly Row<'replication_records'>[] }
+)
+
+/** What is remembered between calls; all of it follows the project's revision. */
+export interface ListMemory {
+  readonly countBackups: CountBackups
+  readonly findStart: FindStart
+}
+
+export function openListMemory(): ListMemory {
+  return { countBackups: openBackupCounter(), findStart: openBackupFences() }
+}
+
+/** A query that has been read: two that ask for the same are equal as JSON. */
+export interface BackupListing {
+  readonly filter: BackupFilter
+  readonly order: readonly SortTerm[]
+  readonly limit: number
+  readonly offset: number
+  readonly marker: BackupId | undefined
+  readonly withReplication: boolean
+}
+
+/** Throws a Failure that names the parameter when it cannot be. */
+export function parseListing(query: ListBackupsQuery): BackupListing {
+  return {
+    filter: parseFilter(query),
+    order: parseOrder(query.sort),
+    limit: Math.min(query.limit ?? LIMIT_MAX, LIMIT_MAX),
+    offset: query.marker === undefined ? query.offset ?? 0 : 0,
+    marker: query.marker as BackupId | undefined,
+    withReplication: query.show_replication === true,
+  }
 }
 
 /**
@@ -36,50 +73,38 @@ export interface BackupPage {
  * is not visible, because it is unknown, gone or somebody else's, gives an empty page.
  */
 export async function listBackups(
-  { db }: Pick<Deps, 'db'>, countBackups: CountBackups, projectId: ProjectId, query: ListBackupsQuery,
+  { db }: Pick<Deps, 'db'>, memory: ListMemory, projectId: ProjectId, listing: BackupListing,
 ): Promise<BackupPage> {
-  const filter = parseFilter(query)
-  const order = parseOrder(query.sort)
-  const limit = Math.min(query.limit ?? LIMIT_MAX, LIMIT_MAX)
-  const offset = query.marker === undefined ? query.offset ?? 0 : 0
-  const start = query.marker === undefined ? { offset } : await findMarker(db, projectId, filter, order, query.marker as BackupId)
-  const { backups, count } = await listFromEnd(db, countBackups, projectId, filter, order, offset, limit)
-    ?? await listFromFront(db, countBackups, projectId, filter, order, start, limit)
-  const replicationRecords = query.show_replication === true ? await listReplicationRecords(db, projectId, backups.map(({ id }) => id)) : []
-  return { backups, replicationRecords, count, limit, offset }
-}
-
-type Part = Pick<BackupPage, 'backups' | 'count'>
-
-async function listFromFront(
-  db: Deps['db'], countBackups: CountBackups, projectId: ProjectId, filter: BackupFilter, order: readonly SortTerm[],
-  start: PageStart | undefined, limit: number,
-): Promise<Part> {
-  const backups = start === undefined ? [] : await listVisibleBackups(db, projectId, filter, order, start, limit)
-  // A page that is not full is the last one, and tells how many there are.
-  if (start !== undefined && 'offset' in start && backups.length < limit && (backups.length > 0 || start.offset === 0)) {
-    return { backups, count: start.offset + backups.length }
+  const { filter, order, limit, offset, marker } = listing
+  const start = marker === undefined ? { offset } : await findMarker(db, projectId, filter, order, marker)
+  if (filter.ownership !== 'own' || listing.withReplication) {
+    const backups = start === undefined ? [] : await listVisibleBackups(db, projectId, filter, order, start, limit)
+    const replicationRecords = listing.withReplication ? await listReplicationRecords(db, projectId, backups.map(({ id }) => id)) : []
+    const count = countOfPage(listing, backups.length) ?? await memory.countBackups(db, projectId, filter)
+    return { backups, replicationRecords, count, limit, offset }
   }
-  return { backups, count: await countBackups(db, projectId, filter) }
+  if (start === undefined) return { documents: new Uint8Array(), count: await memory.countBackups(db, projectId, filter), limit, offset }
+  const page = offset > OFFSET_FAR && isOrderedByIndex(filter, order)
+    ? await listFarBackups(db, memory.findStart, projectId, listing)
+    : await listBackupDocuments(db, projectId, filter, order, start, limit)
+  const count = countOfPage(listing, page.rows) ?? await memory.countBackups(db, projectId, filter)
+  return { documents: page.documents, count, limit, offset }
 }
 
-/**
- * Reads a page that is nearer to the end of a long list from there, in the opposite order: the database
- * has to step over every row that an offset skips. Undefined when the page is nearer to the front, when
- * what is listed does not follow from the project's own backups alone, or when one of them changed
- * between counting and reading, so that the two do not fit together.
- */
-async function listFromEnd(
-  db: Deps['db'], countBackups: CountBackups, projectId: ProjectId, filter: BackupFilter, order: readonly SortTerm[],
-  offset: number, limit: number,
-): Promise<Part | undefined> {
-  if (offset < OFFSET_FAR || filter.ownership !== 'own' || !followsFromRevision(filter)) return undefined
+/** A page that is not full is the last one, and tells how many there are. */
+function countOfPage({ marker, limit, offset }: BackupListing, rows: number): number | undefined {
+  return marker === undefined && rows < limit && (rows > 0 || offset === 0) ? offset + rows : undefined
+}
+
+/** Enters the list at a fence. Steps over every row when something changed meanwhile, since the fences may then stand elsewhere. */
+async function listFarBackups(
+  db: Deps['db'], findStart: FindStart, projectId: ProjectId, { filter, order, offset, limit }: BackupListing,
+): Promise<{ documents: Uint8Array, rows: number }> {
   const revision = await findBackupRevision(db, projectId)
-  const count = await countBackups(db, projectId, filter)
-  if (offset < count / 2) return undefined
-  const size = Math.max(0, Math.min(limit, count - offset))
-  const backwards = await listVisibleBackups(db, projectId, filter, reverseOrder(order), { offset: Math.max(0, count - offset - size) }, size)
-  return await findBackupRevision(db, projectId) === revision ? { backups: backwards.toReversed(), count } : undefined
+  const start = await findStart(db, projectId, revision, filter, order, offset)
+  const page = start === undefined ? { documents: new Uint8Array(), rows: 0 } : await listBackupDocuments(db, projectId, filter, order, start, limit)
+  if (await findBackupRevision(db, projectId) === revision) return page
+  return listBackupDocuments(db, projectId, filter, order, { offset }, limit)
 }
 
 async function findMarker(
@@ -89,7 +114,7 @@ async function findMarker(
   if (row === undefined) return undefined
   const isReceived = row.share_id !== null
   if (filter.ownership !== 'both' && isReceived !== (filter.ownership === 'received')) return undefined
-  return { after: placeInOrder(order, row) }
+  return { after: placeInOrder(order, row), offset: 0 }
 }
 
 function parseFilter(query: ListBackupsQuery): BackupFilter {

@@ -165,6 +165,9 @@ function tagOf({ snapshot }: StoredSnapshot, name: keyof typeof TAGS): string | 
   return id !== undefined && isUuid(id) ? id : undefined
 }
 
+/** The catalogue makes the documents itself. */
+type BackupRow = Omit<Row<'backups'>, 'document'>
+
 interface Settled {
   readonly tables: { readonly backups: readonly ManifestRow[], readonly checkpoints: readonly ManifestRow[], readonly backup_members: readonly ManifestRow[] }
   readonly lost: readonly string[]
@@ -173,7 +176,7 @@ interface Settled {
 
 /** Brings a vault's rows in line with what its repository holds. */
 function settleBackups(manifest: Manifest, vault: Row<'vaults'>, snapshots: readonly StoredSnapshot[]): Settled {
-  const rows = (manifest.tables.backups ?? []) as unknown as Row<'backups'>[]
+  const rows = (manifest.tables.backups ?? []) as unknown as BackupRow[]
   const byBackup = new Map<string, StoredSnapshot>()
   const byId = new Map<string, StoredSnapshot>()
   for (const stored of snapshots) {
@@ -183,7 +186,7 @@ function settleBackups(manifest: Manifest, vault: Row<'vaults'>, snapshots: read
     // Of several attempts the last one counts.
     if (backupId !== undefined) byBackup.set(backupId, stored)
   }
-  const kept: Row<'backups'>[] = []
+  const kept: BackupRow[] = []
   const lost: string[] = []
   const parents = new Set(rows.flatMap(({ parent_id: parent }) => (parent === null ? [] : [parent as string])))
   for (const row of rows) {
@@ -195,7 +198,7 @@ function settleBackups(manifest: Manifest, vault: Row<'vaults'>, snapshots: read
   }
   const known = new Set<string>(rows.map((row) => row.id))
   const resources = new Map(((manifest.tables.vault_resources ?? []) as unknown as Row<'vault_resources'>[]).map((row) => [row.resource_id as string, row]))
-  const found: Row<'backups'>[] = []
+  const found: BackupRow[] = []
   for (const [backupId, stored] of byBackup) {
     if (!known.has(backupId)) found.push(makeRow(vault, backupId, stored, resources.get(tagOf(stored, 'resource') ?? '')))
   }
@@ -213,7 +216,7 @@ function settleBackups(manifest: Manifest, vault: Row<'vaults'>, snapshots: read
 }
 
 /** No work survives its catalogue: what was in between is what its data says. */
-function settleRow(row: Row<'backups'>, stored: StoredSnapshot): Row<'backups'> {
+function settleRow(row: BackupRow, stored: StoredSnapshot): BackupRow {
   const wasMade = row.status === 'waiting_protect' || row.status === 'protecting'
   const wasLeaving = row.status === 'waiting_delete' || row.status === 'deleting'
   const isWhole = stored.snapshot.tags?.includes(INCOMPLETE_TAG) !== true
@@ -226,7 +229,7 @@ function settleRow(row: Row<'backups'>, stored: StoredSnapshot): Row<'backups'> 
   }
 }
 
-function factsOf({ snapshot }: StoredSnapshot): Pick<Row<'backups'>, 'source_path' | 'content_bytes' | 'stored_bytes'> {
+function factsOf({ snapshot }: StoredSnapshot): Pick<BackupRow, 'source_path' | 'content_bytes' | 'stored_bytes'> {
   const [path] = snapshot.paths
   return {
     source_path: snapshot.paths.length === 1 && path !== undefined ? path : '/',
@@ -249,22 +252,22 @@ const BYTES_PER_GB = 1024 ** 3
 /** A backup that was finished after the last manifest. Its name is made up as runs make theirs up; the rest is what its snapshot says. */
 function makeRow(
   vault: Row<'vaults'>, backupId: string, stored: StoredSnapshot, resource: Row<'vault_resources'> | undefined,
-): Row<'backups'> {
+): BackupRow {
   const facts = factsOf(stored)
   const isDisk = vault.object_type === 'disk'
   const isWhole = stored.snapshot.tags?.includes(INCOMPLETE_TAG) !== true
   const createdAt = timeOf(stored)
   return {
-    id: backupId as Row<'backups'>['id'],
+    id: backupId as BackupRow['id'],
     project_id: vault.project_id,
     vault_id: vault.id,
-    checkpoint_id: (tagOf(stored, 'checkpoint') ?? backupId) as Row<'backups'>['checkpoint_id'],
+    checkpoint_id: (tagOf(stored, 'checkpoint') ?? backupId) as BackupRow['checkpoint_id'],
     parent_id: null,
     name: `manualbk_${randomHex(4)}`,
     description: `Found in the repository when the catalogue was rebuilt; made ${formatTime(createdAt)}.`,
     status: isWhole ? 'available' : 'error',
     image_type: 'backup',
-    resource_id: (tagOf(stored, 'resource') ?? backupId) as Row<'backups'>['resource_id'],
+    resource_id: (tagOf(stored, 'resource') ?? backupId) as BackupRow['resource_id'],
     resource_name: resource?.name ?? facts.source_path?.split('/').at(-1) ?? '',
     resource_type: resource?.resource_type ?? (isDisk ? 'OS::Cinder::Volume' : 'OS::Sfs::Turbo'),
     resource_size_gb: Math.max(1, Math.ceil(facts.content_bytes / BYTES_PER_GB)),
@@ -293,7 +296,7 @@ function makeRow(
 }
 
 /** Each checkpoint that has backups; one that no manifest knows is made from them. */
-function settleCheckpoints(manifest: Manifest, vault: Row<'vaults'>, backups: readonly Row<'backups'>[]): ManifestRow[] {
+function settleCheckpoints(manifest: Manifest, vault: Row<'vaults'>, backups: readonly BackupRow[]): ManifestRow[] {
   const rows = (manifest.tables.checkpoints ?? []) as unknown as Row<'checkpoints'>[]
   const known = new Map<string, Row<'checkpoints'>>(rows.map((row) => [row.id, row]))
   const byCheckpoint = Map.groupBy(backups, (row) => row.checkpoint_id)

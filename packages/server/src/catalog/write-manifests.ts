@@ -85,7 +85,8 @@ async function readBackups(db: Database, vault: Pick<Row<'vaults'>, 'id' | 'proj
       page = page.where(({ eb, refTuple, tuple }) => eb(refTuple('created_at', 'id'), '>', tuple(createdAt, id)))
     }
     const found = await page.execute()
-    rows.push(...found as unknown as ManifestRow[])
+    // A backup's document follows from its other columns.
+    for (const row of found) rows.push({ ...row, document: null } as unknown as ManifestRow)
     last = found.at(-1)
     if (found.length < ROWS_AT_ONCE) return rows
     await nextTurn()

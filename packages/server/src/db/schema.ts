@@ -2,7 +2,7 @@
  * The catalogue's tables. Conventions, the same on every database: times are integer microseconds in
  * UTC; booleans are 0 or 1; JSON is text; sizes end in their unit. Ids are text.
  */
-import type { Generated, Insertable, Selectable, Updateable } from 'kysely'
+import type { ColumnType, Generated, Insertable, Selectable, Updateable } from 'kysely'
 import type { Micros } from '../clock.ts'
 import type {
   AgentId, AgentPathId, BackupId, CheckpointId, DomainId, EventId, JobId, OperationLogId, PolicyId, ProjectId, ResourceId, UserGroupId, UserId,
@@ -280,9 +280,20 @@ export interface BackupTable {
   version: number
   /** The policy whose retention the backup is under; null for what no policy made. */
   policy_id: PolicyId | null
+  /** The backup as lists answer it, in JSON; a trigger writes it. */
+  document: ColumnType<string, string | undefined, never>
 }
 
-/** How often a project's backups were added, changed or removed: kept by triggers. */
+/** How many top-level backups a project has, by one of a few facets and the status: kept by triggers. */
+export interface BackupCountTable {
+  project_id: ProjectId
+  facet: 'all' | 'day' | 'vault' | 'image_type' | 'resource_type' | 'incremental' | 'resource_az' | 'enterprise_project'
+  value: string
+  status: BackupStatus
+  rows: number
+}
+
+/** Grows whenever something changes that a project's listings of backups show: kept by triggers. */
 export interface BackupRevisionTable {
   project_id: ProjectId
   revision: number
@@ -587,6 +598,7 @@ export interface Schema {
   events: EventTable
   checkpoints: CheckpointTable
   backups: BackupTable
+  backup_counts: BackupCountTable
   backup_revisions: BackupRevisionTable
   backup_members: BackupMemberTable
   replication_records: ReplicationRecordTable

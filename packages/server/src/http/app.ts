@@ -8,6 +8,7 @@ import { STATUS_CODES } from 'node:http'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type HTTPMethods } from 'fastify'
 import { Failure, failures } from '../failures.ts'
 import { administrationOf, IdentityFailure, mayInProject, type Identity, type SignedRequest } from '../identity/index.ts'
+import { chooseEncoding, compress } from './compression.ts'
 import { parseBody, parseText, withoutNulls } from './parse-input.ts'
 import type { Answer, Call, Route } from './route.ts'
 
@@ -203,6 +204,13 @@ async function send(reply: FastifyReply, { status, body, headers, stream }: Answ
     await reply.send()
     return
   }
-  const text = typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body)
-  await reply.header('content-type', 'application/json; charset=utf-8').send(text)
+  const bytes = Buffer.isBuffer(body) ? body : Buffer.from(typeof body === 'string' ? body : JSON.stringify(body))
+  void reply.header('content-type', 'application/json; charset=utf-8')
+  const encoding = chooseEncoding(reply.request.headers['accept-encoding'], bytes.length)
+  if (encoding === undefined) {
+    await reply.send(bytes)
+    return
+  }
+  const compressed = await compress(encoding, bytes)
+  await reply.headers({ 'content-encoding': encoding, vary: 'accept-encoding' }).send(compressed)
 }

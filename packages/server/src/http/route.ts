@@ -80,6 +80,19 @@ export const ok = (body: unknown): Answer => ({ status: 200, body })
 export const accepted = (body: unknown): Answer => ({ status: 202, body })
 export const noContent: Answer = { status: 204 }
 
+/**
+ * A body with an entity tag; without the body when the client has it already. The tag is a weak one:
+ * compressed or not, it is the same answer.
+ */
+export function okTagged(body: unknown, tag: string, { headers }: Pick<Call<unknown, unknown, unknown>, 'headers'>): Answer {
+  const etag = `W/"${tag}"`
+  const known = headers['if-none-match']
+  const isKnown = typeof known === 'string' && (known.trim() === '*' || known.split(',').some((each) => each.trim().replace(/^W\//, '') === `"${tag}"`))
+  // Whoever keeps the answer asks each time whether it still holds.
+  const cacheHeaders = { etag, 'cache-control': 'private, no-cache' }
+  return isKnown ? { status: 304, headers: cacheHeaders } : { status: 200, body, headers: cacheHeaders }
+}
+
 /** The path's project, of an identity that `http/app.ts` has checked. */
 export function projectOf(call: Call<unknown, unknown, unknown>): NonNullable<Identity['project']> {
   const project = call.identity?.project

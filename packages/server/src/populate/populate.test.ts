@@ -28,7 +28,7 @@ function rowsIn(dataDir: string): Record<string, unknown[]> {
   using database = new DatabaseSync(join(dataDir, 'catalogue.db'), { readOnly: true })
   const project = database.prepare('select projects.id from projects join users on users.domain_id = projects.domain_id').get()?.['id']
   return Object.fromEntries(TABLES.map((table) => [table, database.prepare(`select * from ${table} order by 1, 2`).all().map((row) => (
-    Object.entries(row).map(([name, value]) => value === project ? 'own' : name === 'password_sealed' ? 'sealed' : value)
+    Object.entries(row).map(([name, value]) => name === 'password_sealed' ? 'sealed' : typeof value === 'string' ? value.replace(String(project), 'own') : value)
   ))]))
 }
 

@@ -3,10 +3,12 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { sql } from 'kysely'
 import { systemClock } from '../clock.ts'
+import { documentOf } from '../backups/index.ts'
 import { databaseLocation, databasePath, masterKeyPath, type ServerConfig } from '../config.ts'
 import { StartRefusal } from '../data-directory.ts'
 import { openDatabase, type Database, type Transaction } from '../db/database.ts'
 import { dialectOf } from '../db/dialect.ts'
+import type { Row } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
 import type { DomainId, ProjectId, VaultId } from '../ids.ts'
 import { makeBootstrapUser } from '../identity/index.ts'
@@ -140,7 +142,7 @@ async function writeCatalogue(
   }
   async function insertRuns(tx: Transaction, rows: CatalogueRows): Promise<void> {
     await insert(tx, 'checkpoints', rows.checkpoints)
-    await insert(tx, 'backups', rows.backups)
+    await insert(tx, 'backups', rows.backups.map((row) => ({ ...row, document: documentOf(row as Row<'backups'>) })))
     await insert(tx, 'backup_members', rows.members)
     await insert(tx, 'replication_records', rows.replicationRecords)
     written.backups += rows.backups.length

@@ -84,8 +84,7 @@ async function createUsage(db: Kysely<unknown>): Promise<void> {
 async function createSharedBytes(db: Kysely<unknown>): Promise<void> {
   await db.schema.alterTable('vaults').addColumn('shared_bytes', 'bigint', (c) => c.notNull().defaultTo(0)).execute()
   await db.schema.createIndex('backup_members_vault').on('backup_members').columns(['vault_id', 'status']).execute()
-  const recount = (vaultId: string): string => `update vaults set shared_bytes = (${sharedWith(vaultId)}) where id = ${vaultId};`
-  await sql.raw(`update vaults set shared_bytes = (${sharedWith('vaults.id')})`).execute(db)
+  await countSharedBytes(db)
   await createRowTrigger(db, {
     name: 'shared_bytes_inserted', table: 'backup_members', event: 'insert', when: 'new.vault_id is not null', statements: recount('new.vault_id'),
   })
@@ -100,6 +99,15 @@ async function createSharedBytes(db: Kysely<unknown>): Promise<void> {
     when: 'new.vault_id is not null or old.vault_id is not null',
     statements: `${recount('old.vault_id')} ${recount('new.vault_id')}`,
   })
+}
+
+/** Adds up anew what the triggers keep: for rows that were loaded without them. */
+export async function countSharedBytes<Tables>(db: Kysely<Tables>): Promise<void> {
+  await sql.raw(`update vaults set shared_bytes = (${sharedWith('vaults.id')})`).execute(db)
+}
+
+function recount(vaultId: string): string {
+  return `update vaults set shared_bytes = (${sharedWith(vaultId)}) where id = ${vaultId};`
 }
 
 function sharedWith(vaultId: string): string {

@@ -7,6 +7,7 @@ import * as agents from './006-agents.ts'
 import * as verify from './007-verify.ts'
 import * as servers from './008-servers.ts'
 import * as manifests from './009-manifests.ts'
+import * as backupLists from './010-backup-lists.ts'
 
 /** In the order in which they run; names are recorded in the database. */
 export const migrations: Record<string, Migration> = {
@@ -18,4 +19,5 @@ export const migrations: Record<string, Migration> = {
   '007-verify': verify,
   '008-servers': servers,
   '009-manifests': manifests,
+  '010-backup-lists': backupLists,
 }

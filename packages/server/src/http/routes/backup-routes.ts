@@ -3,14 +3,14 @@ import {
   UpdateBackupRequest,
 } from '@opencbr/contract'
 import {
-  backupPageToWire, deleteBackup, listBackups, metadataToWire, openBackupCounter, restoreBackup, showBackup, showMetadata,
+  deleteBackup, metadataToWire, openBackupLists, restoreBackup, showBackup, showMetadata,
   shownBackupToWire, updateBackup,
 } from '../../backups/index.ts'
 import type { Deps } from '../../deps.ts'
-import { accepted, noContent, ok, projectOf, route, type Route } from '../route.ts'
+import { accepted, noContent, ok, okTagged, projectOf, route, type Route } from '../route.ts'
 
 export function backupRoutes(deps: Deps): Route[] {
-  const countBackups = openBackupCounter()
+  const answerList = openBackupLists(deps)
   return [
     route({
       operationId: 'listBackups',
@@ -19,7 +19,10 @@ export function backupRoutes(deps: Deps): Route[] {
       access: { kind: 'project', action: 'cbr:backups:list' },
       summary: 'List backups',
       schemas: { query: ListBackupsQuery, response: { 200: ListBackupsResponse } },
-      handle: async (call) => ok(backupPageToWire(await listBackups(deps, countBackups, projectOf(call).id, call.query))),
+      async handle(call) {
+        const { body, tag } = await answerList(projectOf(call).id, call.query)
+        return okTagged(body, tag, call)
+      },
     }),
     route({
       operationId: 'showBackup',
