@@ -25,12 +25,12 @@ const PolicyDefinitionIn = Type.Object({
   full_backup_interval: Type.Optional(Type.Integer({
     minimum: -1, maximum: 100, description: 'Make a full backup after this many incremental ones; -1 never.',
   })),
-  destination_project_id: Type.Optional(Type.String({ maxLength: 255, description: 'Target project of a replication policy.' })),
+  destination_project_id: Type.Optional(Type.String({ description: 'Target project of a replication policy.' })),
   destination_region: Type.Optional(Type.String({
     maxLength: 255, pattern: String.raw`^[a-zA-Z0-9._\-]*$`, description: 'Target region of a replication policy.',
   })),
   enable_acceleration: Type.Optional(Type.Boolean({ description: 'Use the paid fast path; true is refused here.' })),
-  cross_account_urn: Type.Optional(Type.String({ maxLength: 255, description: 'Identifier of a vault in another account; refused here.' })),
+  cross_account_urn: Type.Optional(Type.String({ description: 'Identifier of a vault in another account; refused here.' })),
   created_by: Type.Optional(Type.String({ description: 'Not taken from clients.' })),
 })
 export type PolicyDefinitionIn = Static<typeof PolicyDefinitionIn>
@@ -38,7 +38,7 @@ export type PolicyDefinitionIn = Static<typeof PolicyDefinitionIn>
 const PolicyTriggerIn = Type.Object({
   properties: Type.Object({
     pattern: Type.Array(Type.String({
-      pattern: RULE, maxLength: 1024, description: 'iCalendar rule in UTC, such as FREQ=WEEKLY;BYDAY=MO,TU;BYHOUR=14;BYMINUTE=00.',
+      pattern: RULE, description: 'iCalendar rule in UTC, such as FREQ=WEEKLY;BYDAY=MO,TU;BYHOUR=14;BYMINUTE=00.',
     }), { minItems: 1, maxItems: POLICY_RULES_MAX, description: 'Rules; stored and returned verbatim.' }),
     start_time: Type.Optional(Type.String({ description: 'Not taken from clients.' })),
   }),
@@ -91,6 +91,8 @@ export const PolicyDefinition = Type.Object({
   full_backup_interval: Type.Integer({ minimum: -1, maximum: 100 }),
   destination_project_id: Type.Optional(Type.String()),
   destination_region: Type.Optional(Type.String()),
+  enable_acceleration: Type.Optional(Type.Literal(false)),
+  cross_account_urn: Type.Optional(Type.Literal('')),
   created_by: Type.String({ description: 'Who made the definition.' }),
 })
 export type PolicyDefinition = Static<typeof PolicyDefinition>

@@ -7,6 +7,7 @@ import { assertApart, BadRule, isTimeZone, parseRule, type Schedule } from './re
 import { retentionOf } from './retention.ts'
 
 export const DEFAULT_TIME_ZONE = 'UTC'
+const PROJECT_ID_MAX = 255
 
 /** `field` is the definition's place in the body. Everything that was left out gets its default. */
 export function readDefinition(field: string, type: PolicyOperationType, wanted: PolicyDefinitionIn): PolicyDefinition {
@@ -25,6 +26,8 @@ export function readDefinition(field: string, type: PolicyOperationType, wanted:
     ...(wanted.timezone === undefined ? {} : { timezone: wanted.timezone }),
     full_backup_interval: wanted.full_backup_interval ?? -1,
     ...(type === 'replication' ? readDestination(field, wanted) : {}),
+    ...(wanted.enable_acceleration === undefined ? {} : { enable_acceleration: false }),
+    ...(wanted.cross_account_urn === undefined ? {} : { cross_account_urn: '' }),
     created_by: 'customer',
   }
   assertConsistent(field, definition)
@@ -35,6 +38,7 @@ function readDestination(field: string, wanted: PolicyDefinitionIn): Pick<Requir
   const { destination_project_id: project, destination_region: region } = wanted
   if (region === undefined || region === '') throw invalid(`${field}.destination_region`, 'it is mandatory for replication policies')
   if (project === undefined || project === '') throw invalid(`${field}.destination_project_id`, 'it is mandatory for replication policies')
+  if (project.length > PROJECT_ID_MAX) throw invalid(`${field}.destination_project_id`, `it has more than ${PROJECT_ID_MAX} characters`)
   return { destination_project_id: project, destination_region: region }
 }
 

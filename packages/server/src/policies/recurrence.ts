@@ -43,6 +43,7 @@ export class BadRule extends Error {
 }
 
 export const INTERVAL_MAX = 365
+const RULE_LENGTH_MAX = 1024
 const WEEKDAYS = ['MO', 'TU', 'WE', 'TH', 'FR', 'SA', 'SU']
 const MINUTES_PER_DAY = 1440
 const MINUTES_APART_MIN = 60
@@ -53,6 +54,7 @@ const DAYS_AHEAD_MAX = INTERVAL_MAX * 7 + 1
 
 /** Reads one rule of the contract's form. Throws a `BadRule`. */
 export function parseRule(text: string): Rule {
+  if (text.length > RULE_LENGTH_MAX) throw new BadRule(`a rule has at most ${RULE_LENGTH_MAX} characters`)
   const parts = new Map<string, string>()
   for (const part of text.split(';')) {
     const at = part.indexOf('=')
