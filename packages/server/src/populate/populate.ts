@@ -156,8 +156,6 @@ async function writeCatalogue(
         for (const rows of makeAllRuns()) await insertRuns(tx, rows)
       })
     })
-    // PostgreSQL plans by what it has counted, and would count by itself only in a while.
-    if (dialectOf(db) === 'postgres') await sql`analyze`.execute(db)
   } else {
     await db.transaction().execute(insertFrame)
     for (const rows of makeAllRuns()) await db.transaction().execute((tx) => insertRuns(tx, rows))
@@ -166,6 +164,8 @@ async function writeCatalogue(
   await db.updateTable('manifest_marks').set(({ ref }) => ({ written: ref('revision') }))
     .where('place', 'in', db.selectFrom('vaults').select('id').where('repository_url', 'is', null))
     .execute()
+  // PostgreSQL plans by what it has counted, and would count by itself only in a while.
+  if (dialectOf(db) === 'postgres') await sql`analyze`.execute(db)
   return { projectId, partnerProjectId, rows: written }
 }
 
