@@ -2,8 +2,9 @@
  * `npm test [-- PART_OF_A_PATH …]`: everything that judges this checkout, with no step before it.
  *
  * Brings stock restic, checks types and style, runs the tests beside the code, then those across
- * packages, and what is about the catalogue once more on PostgreSQL. A failing suite does not stop the later ones: one run shows all that is wrong. Arguments
- * choose test files by a part of their path and leave the rest out, and say so at the end.
+ * packages, and what is about the catalogue once more on PostgreSQL. A failing suite does not stop the
+ * later ones: one run shows all that is wrong. Arguments choose test files by a part of their path and
+ * leave the rest out, and say so at the end.
  *
  * The closing line counts what really ran: each test that Node's test runner reports, and one for
  * the types and one for the style. The exit code is 0 only if nothing failed and, where CI=true, no

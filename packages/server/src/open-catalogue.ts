@@ -1,7 +1,8 @@
 /** The data directory, the catalogue and what opens its secrets, together: what a server or a command on a catalogue begins with. */
-import { databaseLocation, masterKeyPath, type ServerConfig } from './config.ts'
+import { databaseLocation, databasePath, masterKeyPath, type ServerConfig } from './config.ts'
 import { makeMasterKey, openDataDirectory, StartRefusal } from './data-directory.ts'
 import { hasMasterKey, verifyMasterKey } from './db/catalogue-facts.ts'
+import { checkAfterCrash } from './db/check-sqlite.ts'
 import { openDatabase, type Database } from './db/database.ts'
 import { openSecrets, type Secrets } from './secrets.ts'
 
@@ -24,6 +25,7 @@ export async function openCatalogue(config: ServerConfig): Promise<OpenCatalogue
     directory.release()
   }
   try {
+    if (config.database === undefined) checkAfterCrash(databasePath(config))
     db = await openDatabase(databaseLocation(config))
     const secrets = openSecrets(directory.masterKey ?? await makeFirstKey(config, db))
     await verifyMasterKey(db, secrets, masterKeyPath(config))

@@ -3,9 +3,11 @@ import { onRun } from '../command.ts'
 import { CommandFailure } from '../exit-codes.ts'
 import { printNote, printTable } from '../output.ts'
 import { readServeSettings, type ServeFlags } from '../settings.ts'
+import { addCatalogCopies } from './catalog-copies.ts'
 
 export function addCatalog(program: Command): void {
   const group = program.command('catalog').description('the catalogue of a server on this machine')
+  addCatalogCopies(group)
   addRebuild(group)
 }
 
