@@ -148,6 +148,7 @@ test('a file comes back byte for byte, whole and in parts', async () => {
   const whole = await download(world, id, { path: '/sub/big' })
   await whole.body?.cancel()
   const etag = whole.headers.get('etag') ?? ''
+  assert.equal(whole.headers.get('last-modified'), new Date(Math.floor((await fs.stat(join(folder, 'sub/big'))).mtimeMs / 1000) * 1000).toUTCString())
   assert.match(etag, /^"[0-9a-f]{32}"$/)
   for (const [range, start, end] of [
     ['bytes=0-0', 0, 1], ['bytes=1000000-4000000', 1_000_000, 4_000_001], [`bytes=${big.length - 1}-`, big.length - 1, big.length],

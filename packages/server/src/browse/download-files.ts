@@ -39,6 +39,7 @@ export async function downloadFiles(
     ({ opened, stream } = await open(undefined))
   }
   const { form, size, range } = opened
+  const modifiedAt = new Date(opened.mtime)
   const name = opened.name.length === 0 ? backup.name : encodeName(opened.name)
   const headers: Record<string, string> = {
     'content-type': contentTypes[form],
@@ -46,6 +47,7 @@ export async function downloadFiles(
     'x-content-type-options': 'nosniff',
     'cache-control': 'private, no-cache',
     etag: tagOf(opened.digest),
+    ...(form === 'file' && !Number.isNaN(modifiedAt.getTime()) ? { 'last-modified': modifiedAt.toUTCString() } : {}),
   }
   if (namesTag(wanted.ifNoneMatch, tagOf(opened.digest))) {
     stream.destroy()

@@ -23,7 +23,7 @@ export function browseRoutes(deps: Pick<Deps, 'db' | 'config' | 'secrets' | 'rea
       operationId: 'downloadBackup',
       method: 'GET',
       path: '/x/v1/:project_id/backups/:backup_id/download',
-      access: { kind: 'project', action: 'cbr:backups:download' },
+      access: { kind: 'project', action: 'cbr:backups:getContent' },
       summary: 'Download a file of a backup, or a directory as zip or tar',
       schemas: { params: BackupIdParams, query: DownloadBackupQuery },
       async handle(call) {
