@@ -15,3 +15,18 @@ export async function confirm(question: string, options: { readonly yes?: boolea
     dialogue.close()
   }
 }
+
+/** For what has no way back: wants a text typed, or given as an option. Scripts are not excused. */
+export async function confirmByTyping(question: string, wanted: string, given: string | undefined): Promise<void> {
+  let typed = given
+  if (typed === undefined && process.stdin.isTTY === true && process.stderr.isTTY === true) {
+    const dialogue = createInterface({ input: process.stdin, output: process.stderr })
+    try {
+      typed = await dialogue.question(`${question}: `)
+    } finally {
+      dialogue.close()
+    }
+  }
+  if (typed === undefined) throw new CommandFailure('usage', `This cannot be undone: add --confirm ${wanted}`)
+  if (typed.trim() !== wanted) throw new CommandFailure('failure', 'That is another name. Nothing was done.')
+}

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { Command } from 'commander'
-import { ListBackupsQuery, ListMembersQuery, ListOperationLogsQuery, ListResourcesQuery, ListVaultsQuery } from '@opencbr/contract'
+import { ListBackupsQuery, ListEventsQuery, ListStorageUsageQuery, ListMembersQuery, ListOperationLogsQuery, ListResourcesQuery, ListVaultsQuery } from '@opencbr/contract'
 import type { Filter } from './command.ts'
 import { backupFilters } from './commands/backup.ts'
 import { memberFilters } from './commands/member.ts'
@@ -11,6 +11,8 @@ import { resourceFilters } from './commands/resource.ts'
 import { taskFilters } from './commands/task.ts'
 import { buildProgram } from './program.ts'
 import { vaultFilters } from './commands/vault.ts'
+import { eventFilters } from './commands/event.ts'
+import { usageFilters } from './commands/vault-figures.ts'
 import { exitCodes } from './exit-codes.ts'
 
 const manual = readFileSync(join(import.meta.dirname, '../../../docs/operating/cli.md'), 'utf8')
@@ -36,6 +38,8 @@ test('the manual has the exit codes of the program', () => {
 
 test('every query parameter of the lists is an option', () => {
   assert.deepEqual(parametersOf(backupFilters), Object.keys(ListBackupsQuery.properties).toSorted())
+  assert.deepEqual(parametersOf(eventFilters), Object.keys(ListEventsQuery.properties).toSorted())
+  assert.deepEqual(parametersOf(usageFilters), Object.keys(ListStorageUsageQuery.properties).toSorted())
   assert.deepEqual(parametersOf(vaultFilters), Object.keys(ListVaultsQuery.properties).toSorted())
   assert.deepEqual(parametersOf(resourceFilters), Object.keys(ListResourcesQuery.properties).toSorted())
   assert.deepEqual(parametersOf(memberFilters), Object.keys(ListMembersQuery.properties).toSorted())

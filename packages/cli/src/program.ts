@@ -9,6 +9,7 @@ import { addCompletion } from './commands/completion.ts'
 import { addDev } from './commands/dev.ts'
 import { addMember } from './commands/member.ts'
 import { addPolicy } from './commands/policy.ts'
+import { addEvent } from './commands/event.ts'
 import { addProtectable } from './commands/protectable.ts'
 import { addRepository } from './commands/repository.ts'
 import { RepositoryCommandFailure } from './commands/repository-endings.ts'
@@ -38,7 +39,7 @@ export function buildProgram(): Command {
     .exitOverride()
     .addHelpText('after', `\nWherever an id is wanted, a name that only one thing has will do.\n${environmentHelp}\n\n${describeExitCodes()}`)
   const groups = [
-    addServe, addResource, addVault, addTag, addCheckpoint, addBackup, addVerification, addMember, addPolicy, addTask, addProtectable, addAgent, addToken, addDomain,
+    addServe, addResource, addVault, addTag, addEvent, addCheckpoint, addBackup, addVerification, addMember, addPolicy, addTask, addProtectable, addAgent, addToken, addDomain,
     addProject, addUser, addGroup, addRole, addKey, addRepository, addCatalog, addDev, addCompletion,
   ]
   for (const add of groups) add(program)

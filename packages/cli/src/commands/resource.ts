@@ -2,7 +2,7 @@ import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import type { DeclaredResource } from '@opencbr/contract'
-import { addFilters, onRun, pagingFilters, readFilters, type Filter } from '../command.ts'
+import { addFilters, collect, onRun, pagingFilters, parseTag, readFilters, type Filter } from '../command.ts'
 import { CommandFailure } from '../exit-codes.ts'
 import { findResource } from '../names.ts'
 import { noteRest, printNote, printRecord, printTable } from '../output.ts'
@@ -25,12 +25,13 @@ export function addResource(program: Command): void {
     .description('declare a directory tree, a disk image or a block device')
     .option('--name <name>', 'default: the last part of the path')
     .option('--type <type>', 'tree, image or the type of the API; default: by looking at the path')
-  onRun<{ name?: string, type?: string }>(add, async ({ args: [given = ''], options, openApi, print }) => {
+    .option('--tag <key=value>', 'tag it, for vaults that take in resources by themselves; may be repeated', collect)
+  onRun<{ name?: string, type?: string, tag?: readonly string[] }>(add, async ({ args: [given = ''], options, openApi, print }) => {
     const path = resolve(given)
     const type = options.type === undefined ? guessType(path) : types[options.type] ?? options.type
     const api = await openApi()
     const answer = await api.call<{ resource: DeclaredResource }>('POST', '/x/v1/{project_id}/resources', {
-      body: { resource: { type, path, ...(options.name === undefined ? {} : { name: options.name }) } },
+      body: { resource: { type, path, ...(options.name === undefined ? {} : { name: options.name }), ...(options.tag === undefined ? {} : { tags: options.tag.map(parseTag) }) } },
     })
     print(answer, () => showResource(answer.resource))
   })
@@ -57,6 +58,14 @@ export function addResource(program: Command): void {
   onRun(show, async ({ args: [text = ''], openApi, print }) => {
     const resource = await findResource(await openApi(), text)
     print({ resource }, () => showResource(resource))
+  })
+
+  const tag = group.command('tag <resource> [key=value...]').description('give a resource these tags and no others')
+  onRun(tag, async ({ args: [text = '', ...tags], openApi, print }) => {
+    const api = await openApi()
+    const { id } = await findResource(api, text)
+    const answer = await api.call<{ resource: DeclaredResource }>('PUT', `/x/v1/{project_id}/resources/${encodeURIComponent(id)}/tags`, { body: { tags: tags.map(parseTag) } })
+    print(answer, () => showResource(answer.resource))
   })
 
   const remove = group.command('remove <resource>').description('take a declaration back; what lies at the path stays')

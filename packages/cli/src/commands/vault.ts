@@ -10,6 +10,9 @@ import { quoteForShell } from '../shell.ts'
 import { addWaitOptions, finishTasks, type WaitFlags } from '../wait-options.ts'
 import { addScrubVault, addVerifyVault } from './verification.ts'
 import { tasksStartedBy } from '../tasks.ts'
+import { addFigures } from './vault-figures.ts'
+import { addLock } from './vault-lock.ts'
+import { addResourceCommands } from './vault-resources.ts'
 
 /** The type that a vault of this kind holds, for resources that nobody declared here. */
 const resourceTypes: Readonly<Record<string, string>> = {
@@ -43,6 +46,9 @@ export function addVault(program: Command): void {
   addDelete(group)
   addAddResource(group)
   addRemoveResource(group)
+  addResourceCommands(group)
+  addLock(group)
+  addFigures(group)
   addRecoveryKit(group)
   addVerifyVault(group)
   addScrubVault(group)
@@ -107,7 +113,7 @@ function addCreate(group: Command): void {
             tags: options.tag?.map(parseTag),
             enterprise_project_id: options.enterpriseProjectId,
             auto_bind: options.autoBind,
-            bind_rules: options.bindTag === undefined ? undefined : { tags: options.bindTag.map(parseTag) },
+            bind_rules: options.bindTag === undefined ? undefined : { tags: options.bindTag.map(parseRule) },
             auto_expand: options.autoExpand,
             threshold: options.threshold,
             smn_notify: options.notify ? undefined : false,
@@ -163,7 +169,6 @@ interface UpdateOptions {
   readonly autoBind?: boolean
   readonly bindTag?: readonly string[]
   readonly autoExpand?: boolean
-  readonly lock?: boolean
 }
 
 function addUpdate(group: Command): void {
@@ -180,7 +185,6 @@ function addUpdate(group: Command): void {
     .option('--bind-tag <key=value>', 'match resources with this tag; may be repeated, replaces the old rules', collect)
     .option('--auto-expand', 'grow when full')
     .option('--no-auto-expand', 'refuse backups when full')
-    .option('--lock', 'lock it (WORM), for ever')
   onRun<UpdateOptions>(command, async ({ args: [text = ''], options, openApi, print }) => {
     const billing = whereGiven({ size: options.size, consistent_level: options.consistentLevel })
     const vault = whereGiven({
@@ -189,9 +193,8 @@ function addUpdate(group: Command): void {
       threshold: options.threshold,
       smn_notify: options.notify,
       auto_bind: options.autoBind,
-      bind_rules: options.bindTag === undefined ? undefined : { tags: options.bindTag.map(parseTag) },
+      bind_rules: options.bindTag === undefined ? undefined : { tags: options.bindTag.map(parseRule) },
       auto_expand: options.autoExpand,
-      locked: options.lock,
     })
     if (Object.keys(vault).length === 0) throw new CommandFailure('usage', 'Say what to change: see opencbr vault update --help.')
     const api = await openApi()
@@ -203,11 +206,16 @@ function addUpdate(group: Command): void {
 function addDelete(group: Command): void {
   const command = addWaitOptions(group.command('delete <vault>')
     .description('delete a vault with all its backups and its repository')
+    .option('--dry-run', 'only say what would be deleted')
     .option('--yes', 'do not ask'))
-  onRun<WaitFlags & { yes?: boolean }>(command, async ({ args: [text = ''], options, openApi }) => {
+  onRun<WaitFlags & { yes?: boolean, dryRun?: boolean }>(command, async ({ args: [text = ''], options, openApi, print }) => {
     const api = await openApi()
     const { vault } = await showVaultCall(api, await findVaultId(api, text))
     const backups = vault.resources.reduce((sum, resource) => sum + resource.backup_count, 0)
+    if (options.dryRun === true) {
+      print({ dry_run: true, vault_id: vault.id, backups, resources: vault.resources }, () => printLine(`The vault ${vault.name} with ${backups} backups would be deleted.`))
+      return
+    }
     await confirm(`Delete the vault ${vault.name} with ${backups} backups?`, options)
     const tasks = await tasksStartedBy(api, { vault_id: vault.id, operation_type: 'vault_delete' }, () => api.call('DELETE', vaultPath(vault.id)))
     await finishTasks(api, tasks, options)
@@ -229,8 +237,9 @@ function addAddResource(group: Command): void {
 function addRemoveResource(group: Command): void {
   const command = addWaitOptions(group.command('remove-resource <vault> <resource...>')
     .description('take resources out of a vault, and delete their backups in it')
+    .option('--dry-run', 'only say what would be deleted')
     .option('--yes', 'do not ask'))
-  onRun<WaitFlags & { yes?: boolean }>(command, async ({ args: [text = '', ...names], options, openApi, print }) => {
+  onRun<WaitFlags & { yes?: boolean, dryRun?: boolean }>(command, async ({ args: [text = '', ...names], options, openApi, print }) => {
     const api = await openApi()
     const { vault } = await showVaultCall(api, await findVaultId(api, text))
     // The names that the vault shows count here: a resource may be in a vault without being declared.
@@ -239,6 +248,11 @@ function addRemoveResource(group: Command): void {
       return inside.length === 1 && inside[0] !== undefined ? inside[0] : { id: await findResourceId(api, name), backup_count: 0 }
     }))
     const backups = chosen.reduce((sum, resource) => sum + resource.backup_count, 0)
+    if (options.dryRun === true) {
+      print({ dry_run: true, vault_id: vault.id, backups, resources: chosen }, () =>
+        printLine(`${names.join(', ')} would leave the vault ${vault.name}, and ${backups} backups would be deleted.`))
+      return
+    }
     await confirm(`Remove ${names.join(', ')} from the vault ${vault.name} and delete ${backups} backups?`, options)
     let answer: unknown
     const tasks = await tasksStartedBy(api, { vault_id: vault.id, operation_type: 'remove_resource' }, async () => {
@@ -294,9 +308,18 @@ async function describeResources(api: Api, texts: readonly string[], objectType:
   return described
 }
 
+/** `key=value`; a key alone matches any value. */
+function parseRule(text: string): { key: string, value?: string } {
+  return text.includes('=') ? parseTag(text) : { key: text }
+}
+
 /** The members that have a value; the API takes an absent member for "as it is". */
 function whereGiven(members: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined))
+}
+
+function showRules({ bind_rules: { tags = [] } }: Vault): string {
+  return tags.length === 0 ? '' : `, with any of ${tags.map(({ key, value }) => value === undefined ? key : `${key}=${value}`).join(', ')}`
 }
 
 function showVault(vault: Vault): void {
@@ -311,7 +334,7 @@ function showVault(vault: Vault): void {
     ['used', `${showMegabytes(billing.used)} of ${billing.size} GB`],
     ['consistency', billing.consistent_level],
     ['locked', vault.locked],
-    ['auto bind', vault.auto_bind],
+    ['auto bind', vault.auto_bind ? `yes${showRules(vault)}` : 'no'],
     ['auto expand', vault.auto_expand],
     ['threshold', `${vault.threshold} %`],
     ['tags', vault.tags.map(({ key, value }) => `${key}=${value}`).join(', ')],
@@ -325,6 +348,7 @@ function showVault(vault: Vault): void {
     { title: 'name', value: (resource) => resource.name },
     { title: 'type', value: (resource) => resource.type },
     { title: 'status', value: (resource) => resource.protect_status },
+    { title: 'scheduled', value: (resource) => resource.auto_protect },
     { title: 'backups', value: (resource) => resource.backup_count, align: 'right' },
     { title: 'space', value: (resource) => showMegabytes(resource.backup_size), align: 'right' },
   ], 'No resources.')
