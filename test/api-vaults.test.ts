@@ -160,9 +160,10 @@ test('every bad value of a creation is refused with its code, naming the field, 
       ['9900', { billing: { ...billing, [member]: value } }, new RegExp(`vault\\.billing\\.${member}`)]),
     ['9900', { billing: { ...billing, size: 10.5 } }, /vault\.billing\.size/],
     ...[9, 0, -1, 10_485_761].map((size): [string, Record<string, unknown>, RegExp] => ['6101', { billing: { ...billing, size } }, /vault\.billing\.size/]),
-    ...['vmware', 'rds', 'file'].map((objectType): [string, Record<string, unknown>, RegExp] =>
+    ...['vmware', 'rds'].map((objectType): [string, Record<string, unknown>, RegExp] =>
       ['6116', { billing: { ...billing, object_type: objectType } }, /vault\.billing\.object_type/]),
     ['6116', { billing: { ...billing, protect_type: 'replication' } }, /vault\.billing\.protect_type/],
+    ['6116', { billing: { ...billing, object_type: 'file' } }, /vault\.billing\.cloud_type/],
     ['6116', { billing: { ...billing, cloud_type: 'hybrid' } }, /vault\.billing\.cloud_type/],
     ['9900', { billing: { ...billing, charging_mode: 'pre_paid' } }, /vault\.billing\.charging_mode.*sells nothing/],
     ['9900', { demand_billing: true }, /vault\.demand_billing/],

@@ -97,3 +97,26 @@ test('a run leaves out what is being restored into, and says so', async () => {
   assert.deepEqual(run.vault.resources.map((each) => each.id), [resources[1]])
   assert.deepEqual(run.vault.skipped_resources.map(({ id, code }) => [id, code]), [[resources[0], 'BackupService.6215']])
 })
+
+test('neither a vault nor a resource goes while an image or a restore needs one of their backups', async () => {
+  await using world = await startBackupService(undefined, { agent: 'none' })
+  const { steps, service } = world
+  const resource = await steps.declare(await makeFolder(world.root, 'one'))
+  const vaultId = await steps.createVault('turbo', [resource])
+  await steps.startCheckpoint(vaultId)
+  const { db } = service.service.deps
+  await db.updateTable('vault_resources').set({ protect_status: 'available' }).execute()
+  await db.updateTable('jobs').set({ status: 'succeeded' }).execute()
+  const refused = async (code: string): Promise<void> => {
+    const vault = await service.call<{ error_code: string }>('DELETE', `/v3/{project_id}/vaults/${vaultId}`)
+    const removal = await service.call<{ error_code: string }>('POST', `/v3/{project_id}/vaults/${vaultId}/removeresources`, { resource_ids: [resource] })
+    assert.deepEqual([vault.body.error_code, removal.body.error_code], [`BackupService.${code}`, `BackupService.${code}`])
+  }
+  await db.updateTable('backups').set({ status: 'available', os_images_data: '[{"image_id":"5f0c"}]' }).execute()
+  await refused('6204')
+  // As when a project that it is shared with restores it.
+  await db.updateTable('backups').set({ status: 'restoring', os_images_data: null }).execute()
+  await refused('6216')
+  await db.updateTable('backups').set({ status: 'available', os_images_data: '[]' }).execute()
+  assert.equal((await service.call('DELETE', `/v3/{project_id}/vaults/${vaultId}`)).status, 204)
+})

@@ -140,6 +140,8 @@ async function deleteVaultRows(tx: Transaction, job: Row<'jobs'>): Promise<numbe
       .whereRef('backups.project_id', '=', 'checkpoints.project_id').whereRef('backups.checkpoint_id', '=', 'checkpoints.id')))
     .execute()
   await moveCheckpoints(tx, project_id, vault_id, shared.map(({ id }) => id))
+  // They showed as going with this vault, and do not.
+  for (const { id } of shared) await settleCheckpoint(tx, project_id, id)
   await tx.deleteFrom('checkpoints').where('project_id', '=', project_id).where('vault_id', '=', vault_id).execute()
   await tx.deleteFrom('vault_resources').where('project_id', '=', project_id).where('vault_id', '=', vault_id).execute()
   await deletePolicyRowsOfVault(tx, project_id, vault_id)

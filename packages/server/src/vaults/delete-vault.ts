@@ -6,6 +6,7 @@ import type { ProjectId, VaultId } from '../ids.ts'
 import { insertJob, listLiveJobs } from '../jobs/index.ts'
 import { insertOperationLog } from '../operations/index.ts'
 import { parseUuid } from '../parse-id.ts'
+import { refuseIfUsed } from './used-backups.ts'
 import { refuseVaultDeletionIfLocked } from './vault-lock.ts'
 import { changeVault, findVault } from './vault-store.ts'
 
@@ -43,4 +44,5 @@ async function assertDeletable(tx: Transaction, vault: Row<'vaults'>): Promise<v
   await refuseVaultDeletionIfLocked(tx, vault)
   const [job] = await listLiveJobs(tx, vault.project_id, vaultId)
   if (job !== undefined) throw new Failure('vault.busy', { vaultId })
+  await refuseIfUsed(tx, vault)
 }

@@ -7,6 +7,7 @@ import type { ProjectId, ResourceId, VaultId } from '../ids.ts'
 import { insertJob } from '../jobs/index.ts'
 import { insertOperationLog } from '../operations/index.ts'
 import { parseUuid } from '../parse-id.ts'
+import { refuseIfUsed } from './used-backups.ts'
 import { assertTakesResources } from './vault.ts'
 import { refuseIfLocked } from './vault-lock.ts'
 import { changeVault, findVault, listVaultResources } from './vault-store.ts'
@@ -30,6 +31,7 @@ export async function removeResources(
       assertIdle(resource)
       return resource
     })
+    await refuseIfUsed(tx, vault, resourceIds)
     const now = deps.clock.now()
     await setProtectStatus(tx, projectId, vaultId, resourceIds, 'removing')
     await changeVault(tx, projectId, vaultId, { updated_at: now })
