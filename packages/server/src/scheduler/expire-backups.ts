@@ -21,12 +21,15 @@ import { findBinding, findPolicy, goesByRank, judgeVault, parseDefinition, reten
 import { sql } from 'kysely'
 import type { SchedulerDeps, TellMistake } from './run-due.ts'
 
+const DUTY = 'retention'
 const MINUTE = 60_000_000
 const DAY = 24 * 60 * MINUTE
 const LOOK_EVERY = 60 * MINUTE
 /** Less than the time between looks, so that the next one confirms. */
 const CONFIRM_AFTER = 30 * MINUTE
 const JUMP = DAY
+/** The clocks of servers that share a catalogue may be so far apart. */
+const SKEW_MAX = 10 * MINUTE
 const HOLD_AFTER_JUMP = 6 * 60 * MINUTE
 const FAILED_MAX = 10
 const FAILED_AGE_MAX = 30 * DAY
@@ -41,6 +44,9 @@ type NewPlan = NewRow<'planned_expiries'>
 /** Looks once an hour, whichever server's turn it is. */
 export async function expireBackups(deps: SchedulerDeps, tell: TellMistake): Promise<void> {
   const now = deps.clock.now()
+  // Most ticks find that it is not time yet, and need not wait for whoever writes.
+  const duty = await findDuty(deps.db)
+  if (duty !== undefined && !isTime(duty, now)) return
   const turn = await deps.db.transaction().execute((tx) => takeTurn(tx, now))
   if (turn === undefined) return
   // Were the clock wrong, these rows would be missed when it is put right: they keep due times from running again.
@@ -71,21 +77,32 @@ async function planOrCarryOut(
   return started
 }
 
+async function findDuty(reader: Reader): Promise<Row<'scheduler_duties'> | undefined> {
+  return reader.selectFrom('scheduler_duties').selectAll().where('name', '=', DUTY).executeTakeFirst()
+}
+
+/** Also after the clock was put back, so that the next time is not waited for in vain. */
+function isTime(duty: Row<'scheduler_duties'>, now: Micros): boolean {
+  return duty.next_at <= now || wasPutBack(duty, now)
+}
+
+function wasPutBack(duty: Row<'scheduler_duties'>, now: Micros): boolean {
+  return now < duty.last_at - SKEW_MAX
+}
+
 /** Undefined when it is not time yet, or another server's turn. */
 async function takeTurn(tx: Transaction, now: Micros): Promise<{ held: boolean } | undefined> {
-  const name = 'retention'
-  const row = await tx.selectFrom('scheduler_duties').selectAll().where('name', '=', name).executeTakeFirst()
+  const row = await findDuty(tx)
   if (row === undefined) {
-    await tx.insertInto('scheduler_duties').values({ name, next_at: now + LOOK_EVERY, last_at: now, held_until: 0 }).execute()
+    await tx.insertInto('scheduler_duties').values({ name: DUTY, next_at: now + LOOK_EVERY, last_at: now, held_until: 0 }).execute()
     return { held: false }
   }
-  const wasPutBack = now < row.last_at
-  if (row.next_at > now && !wasPutBack) return undefined
-  const hasJumped = wasPutBack || now - row.last_at > JUMP
+  if (!isTime(row, now)) return undefined
+  const hasJumped = wasPutBack(row, now) || now - row.last_at > JUMP
   const heldUntil = hasJumped ? now + HOLD_AFTER_JUMP : row.held_until
   const { numUpdatedRows } = await tx.updateTable('scheduler_duties')
     .set({ next_at: now + LOOK_EVERY, last_at: now, held_until: heldUntil })
-    .where('name', '=', name).where('next_at', '=', row.next_at)
+    .where('name', '=', DUTY).where('next_at', '=', row.next_at)
     .executeTakeFirst()
   return numUpdatedRows === 0n ? undefined : { held: heldUntil > now }
 }
@@ -109,21 +126,18 @@ async function findAged(reader: Reader, now: Micros): Promise<NewPlan[]> {
 /** Automatic backups that were never made: the newest ten of a resource stay for a month. */
 async function findFailed(reader: Reader, now: Micros): Promise<NewPlan[]> {
   const plans: NewPlan[] = []
-  let last: { vault_id: VaultId, resource_id: ResourceId, created_at: Micros, id: BackupId } | undefined
+  // Begins behind all ids: with a place to begin at, SQLite takes the index that holds only these rows.
+  let after = { vault_id: '~' as VaultId, resource_id: '~' as ResourceId, created_at: now, id: '~' as BackupId }
   let group = ''
   let rank = 0
   while (plans.length < BATCH) {
-    let query = reader.selectFrom('backups').select(['id', 'project_id', 'vault_id', 'resource_id', 'policy_id', 'created_at'])
+    const { vault_id: vaultId, resource_id: resourceId, created_at: createdAt, id } = after
+    const page = await reader.selectFrom('backups').select(['id', 'project_id', 'vault_id', 'resource_id', 'policy_id', 'created_at'])
       // As text in the statement: the index holds exactly these.
       .where(sql<boolean>`status = 'error' and policy_id is not null`)
       .where('protected_at', 'is', null).where('parent_id', 'is', null).where('auto_trigger', '=', 1)
-      .orderBy('vault_id', 'desc').orderBy('resource_id', 'desc').orderBy('created_at', 'desc').orderBy('id', 'desc').limit(PAGE)
-    const after = last
-    if (after !== undefined) {
-      query = query.where(({ eb, refTuple, tuple }) =>
-        eb(refTuple('vault_id', 'resource_id', 'created_at', 'id'), '<', tuple(after.vault_id, after.resource_id, after.created_at, after.id)))
-    }
-    const page = await query.execute()
+      .where(({ eb, refTuple, tuple }) => eb(refTuple('vault_id', 'resource_id', 'created_at', 'id'), '<', tuple(vaultId, resourceId, createdAt, id)))
+      .orderBy('vault_id', 'desc').orderBy('resource_id', 'desc').orderBy('created_at', 'desc').orderBy('id', 'desc').limit(PAGE).execute()
     for (const row of page) {
       const key = `${row.vault_id} ${row.resource_id}`
       rank = key === group ? rank + 1 : 1
@@ -135,8 +149,9 @@ async function findFailed(reader: Reader, now: Micros): Promise<NewPlan[]> {
         rule: 'failed', reason: isOld ? 'it failed more than a month ago' : `it failed, and ${FAILED_MAX} newer ones did`, planned_at: now,
       })
     }
-    if (page.length < PAGE) break
-    last = page.at(-1)
+    const last = page.at(-1)
+    if (last === undefined || page.length < PAGE) break
+    after = last
   }
   return plans
 }

@@ -327,3 +327,22 @@ test('a history of thousands is judged page by page, and leaves a thousand at a 
     assert.equal((await world.db.selectFrom('planned_expiries').selectAll().execute()).length, 1000)
   })
 })
+
+test('servers whose clocks are seconds apart neither run twice nor take each other for a jump', async () => {
+  await withWorld(async (world) => {
+    const policyId = await world.addPolicy(HOURLY, { max_backups: 1 })
+    await world.addVault(policyId)
+    const [fast, slow] = [world.openScheduler(), world.openScheduler()]
+    for (let hour = 0; hour < 4; hour += 1) {
+      world.clock.at += HOUR
+      await fast.tick()
+      world.clock.at -= 5_000_000
+      await slow.tick()
+      world.clock.at += 5_000_000
+      await world.work()
+    }
+    assert.deepEqual((await world.runs()).map((run) => run.outcome), ['started', 'started', 'started', 'started'])
+    const duty = await world.db.selectFrom('scheduler_duties').selectAll().executeTakeFirstOrThrow()
+    assert.equal(duty.held_until, 0)
+  })
+})
