@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
 import {
-  DEPLOYMENT_TABLES, readManifest, rebuildCatalogue, StartRefusal, VAULT_TABLES, writeManifests, type Rebuilt, type ServerConfig,
+  DEPLOYMENT_TABLES, LEFT_OUT_TABLES, readManifest, rebuildCatalogue, StartRefusal, VAULT_TABLES, writeManifests, type Rebuilt, type ServerConfig,
 } from '@opencbr/server'
 import { localStorage, memoryStorage, withFaults } from '@opencbr/storage'
 import { compareTrees } from './support/compare-trees.ts'
@@ -234,6 +234,18 @@ test('manifests that are cut off at any call leave one that opens, and are compl
       }
     }
   }
+})
+
+test('every table of the catalogue is in a manifest, with its triggers, or is left out on purpose', async () => {
+  await using world = await startBackupService(undefined, { agent: 'none' })
+  const db = new DatabaseSync(join(world.dataDir, 'catalogue.db'), { readOnly: true })
+  const tables = db.prepare(`select name from sqlite_schema where type = 'table' and name not like 'sqlite_%' and name not like 'kysely_%'`).all().map((row) => String(row['name']))
+  const marked = db.prepare(`select tbl_name, count(*) as triggers from sqlite_schema where type = 'trigger' and name like 'manifest_%' group by tbl_name`).all()
+  db.close()
+  const kept: string[] = [...DEPLOYMENT_TABLES, ...VAULT_TABLES]
+  assert.deepEqual(tables.toSorted(), [...kept, ...LEFT_OUT_TABLES].toSorted())
+  assert.deepEqual(marked.map((row) => row['tbl_name']).toSorted(), kept.toSorted())
+  assert.ok(marked.every((row) => Number(row['triggers']) >= 3))
 })
 
 test('a manifest tells nothing to who lacks the key, and is no restic file', async () => {

@@ -8,6 +8,7 @@ import type { VaultScrub, Verification } from '@opencbr/contract'
 import { startDueScrubs } from '@opencbr/server'
 import { ManualClock } from '@opencbr/testkit'
 import { startBackupService, until, type BackupService, type Steps } from './support/backup-service.ts'
+import { startServerProcess } from './support/server-process.ts'
 
 const MIB = 1024 * 1024
 
@@ -149,6 +150,40 @@ test('a verification refuses what it cannot do, names the field, and is asked fo
   assert.equal(one.verification.status, 'waiting')
   assert.equal(same.verification.id, one.verification.id)
   assert.equal((await service.call<{ error_code: string }>('DELETE', `/v3/{project_id}/vaults/${vaultId}`)).body.error_code, 'BackupService.6112')
+})
+
+test('a verification that was broken off by a crash, or parked by a stop, goes on at the next start', async () => {
+  const base = await fs.realpath(await fs.mkdtemp('/tmp/opencbr-verify-'))
+  const [root, dataDir] = [join(base, 'root'), join(base, 'data')]
+  try {
+    await fs.mkdir(join(root, 'big'), { recursive: true })
+    for (let part = 0; part < 6; part += 1) await fs.writeFile(join(root, 'big', `part-${part}`), randomBytes(16 * MIB))
+    let vaultId = ''
+    const ids: string[] = []
+    for (const signal of [undefined, 'SIGKILL', 'SIGTERM'] as const) {
+      await using server = await startServerProcess({ dataDir, allowPaths: [root] })
+      const { steps } = server
+      if (signal === undefined) {
+        vaultId = await steps.createVault('turbo', [await steps.declare(join(root, 'big'))])
+        assert.equal((await steps.backUp(vaultId))[0]?.status, 'available')
+        continue
+      }
+      const { verification } = await steps.send<{ verification: Verification }>('POST', `/x/v1/{project_id}/vaults/${vaultId}/verify`, { verification: { level: 'data' } }, 202)
+      ids.push(verification.id)
+      await until('the start', async () => (
+        (await steps.get<{ verification: Verification }>(`/x/v1/{project_id}/verifications/${verification.id}`)).verification.status === 'waiting' ? undefined : true))
+      server.signal(signal)
+      await server.ended
+    }
+    await using server = await startServerProcess({ dataDir, allowPaths: [root] })
+    for (const id of ids) {
+      const ended = await verificationEnd(server.steps, id)
+      assert.deepEqual([ended.status, ended.whole, ended.packs_read], ['success', true, ended.packs])
+    }
+    assert.deepEqual(await fs.readdir(join((await server.steps.recoveryKit(vaultId)).repository, 'locks')), [])
+  } finally {
+    await fs.rm(base, { recursive: true, force: true })
+  }
 })
 
 test('a scrub reads every pack within its days, goes on after a restart, and finds what is damaged by the day that it is due', async () => {
