@@ -139,7 +139,8 @@ test('what a run may not be is refused with the cloud\'s code, and changes nothi
   await withVault(({ create }) => assert.rejects(create(), failsWith('vault.kind_forbids_backup')), { protect_type: 'replication' })
   await withVault(({ create }) => assert.rejects(create(), failsWith('vault.over_capacity')), { used_bytes: 10 * GB + 1 })
   await withVault(({ create }) => assert.rejects(create(), failsWith('checkpoint.nothing_to_back_up', /holds no resources/)), {}, 0)
-  await withVault(async ({ create }) => assert.equal((await create()).resources.length, 2), { used_bytes: 10 * GB })
+  await withVault(({ create }) => assert.rejects(create(), failsWith('vault.over_capacity')), { used_bytes: 10 * GB })
+  await withVault(async ({ create }) => assert.equal((await create()).resources.length, 2), { used_bytes: 10 * GB - 1 })
 })
 
 test('a checkpoint is over with its last backup, and gone with it', async () => {
