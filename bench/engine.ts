@@ -12,7 +12,7 @@
  * the table shows the medians of the rounds. `short` marks figures below their target.
  *
  * All data lies in a temporary directory, by default where the system has them, and is removed in the end: it takes
- * about 20 GB. The newest restic of OPENCBR_TEST_RESTIC is the peer, or the one on PATH.
+ * about 20 GB. Three rounds take some twelve minutes on two quiet cores; `--rounds 1` and `--quick` less. The newest restic of OPENCBR_TEST_RESTIC is the peer, or the one on PATH.
  */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'

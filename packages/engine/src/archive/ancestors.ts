@@ -70,6 +70,8 @@ export function describeAncestor(run: ArchiveRun, path: string, name: string): T
 
 /** Saves a tree unless it is the very one that the parent had. */
 export async function saveTree(run: ArchiveRun, nodes: readonly TreeNode[], previous: PreviousTree | undefined): Promise<BlobId> {
+  // A tree of the parent's own nodes is the parent's, also when an older program has written it in another way.
+  if (previous !== undefined && nodes.length === previous.nodes.length && nodes.every((node, i) => node === previous.nodes[i])) return previous.id
   const bytes = encodeTree(nodes)
   if (previous !== undefined && bytes.equals(previous.bytes)) return previous.id
   await run.sink.admit(bytes.length)

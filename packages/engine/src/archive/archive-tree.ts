@@ -9,13 +9,13 @@
 import * as fs from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
 import { Failure } from '../failure.ts'
-import { compareNames, type NodeType, type TreeNode } from '../format/tree.ts'
+import { compareNames, isSameNode, type NodeType, type TreeNode } from '../format/tree.ts'
 import { isSameTime } from '../format/tree-values.ts'
 import { fetchAhead, pathIn, type FileReference } from '../posix/posix.ts'
 import type { RepositoryLock } from '../repository/lock.ts'
 import type { Repository } from '../repository/repository.ts'
 import type { BlobId } from '../repository/types.ts'
-import { describe, kindOf, readAttributes } from '../source/describe.ts'
+import { describe, isDescribedBy, kindOf, readAttributes } from '../source/describe.ts'
 import { hasChanged, openSource, openSourceDirectory, type OpenSource } from '../source/open-source.ts'
 import { asSourceFailure, fileCodeOf } from '../source/source-errors.ts'
 import { findPreviousPath, namesOnPath, saveAncestors, saveTree } from './ancestors.ts'
@@ -166,16 +166,37 @@ class TreeWalk implements Disposable {
     for (const entryName of isEntered ? this.#listNames(directory) : []) {
       if (run.isPauseDue()) await run.pause()
       const entryPlace = Buffer.concat([placePrefix, entryName])
-      await this.#archiveEntry({ directory, name: entryName, place: entryPlace, previous: previous?.find(entryName) })
+      const entry = { directory, name: entryName, place: entryPlace, previous: previous?.find(entryName) }
+      if (!this.#takeUnchanged(entry)) await this.#archiveEntry(entry)
     }
     return { node: handled(this.#finishDirectory(directory, base, previousNode)) }
   }
 
   async #finishDirectory(directory: Directory, base: TreeNode, previousNode: TreeNode | undefined): Promise<TreeNode> {
-    const nodes = (await Promise.all(directory.nodes)).filter((node) => node !== undefined)
+    const nodes: TreeNode[] = []
+    for (const each of directory.nodes) {
+      const node = each instanceof Promise ? await each : each
+      if (node !== undefined) nodes.push(node)
+    }
     const node = { ...base, subtree: await saveTree(this.#run, nodes, directory.previous) }
     this.#run.directories[compareDirectory(node, previousNode)] += 1
-    return node
+    // The very node of the parent shows the directory above that nothing has changed here.
+    return previousNode !== undefined && isSameNode(node, previousNode) ? previousNode : node
+  }
+
+  /** The common case of a backup, without a turn of waiting: a file that is as the parent has it. False leaves it to the long way. */
+  #takeUnchanged(entry: Entry): boolean {
+    if (entry.previous?.type !== 'file' || this.#scope.exclusion !== undefined) return false
+    let stat: fs.BigIntStats
+    try {
+      stat = fs.lstatSync(entry.place, { bigint: true })
+    } catch {
+      return false
+    }
+    const reused = kindOf(stat.mode) === 'file' ? this.#reuse(entry, stat) : undefined
+    if (reused === undefined) return false
+    entry.directory.nodes.push(reused)
+    return true
   }
 
   #listNames(directory: Directory): Buffer[] {
@@ -321,6 +342,12 @@ class TreeWalk implements Disposable {
     if (previous?.type !== 'file' || previous.content === null) return undefined
     if (previous.size !== stat.size || previous.inode !== BigInt.asUintN(64, stat.ino)) return undefined
     const run = this.#run
+    if (run.trustsAttributes && isDescribedBy(previous, stat, run.owners)) {
+      if (!isStored(run.repository, previous.content, previous.size)) return undefined
+      run.addBytes(Number(stat.size), () => pathOf(entry))
+      run.addFile('unmodified', () => pathOf(entry))
+      return previous
+    }
     const node = describe(entry.name, 'file', stat, run.owners)
     if (!isSameTime(previous.mtime, node.mtime) || !isSameTime(previous.ctime, node.ctime)) return undefined
     if (!isStored(run.repository, previous.content, previous.size)) return undefined

@@ -10,9 +10,11 @@ const SECONDS_YEAR_10000 = 253_402_300_800n
 /** The calendar repeats after 400 years. */
 const SECONDS_PER_400_YEARS = 12_622_780_800n
 
-// Files that were written together share their second, and formatting a date is slow.
+// Files that were written together share their seconds, of both their times, and formatting a date is slow.
 let lastSeconds: bigint | undefined
 let lastText = ''
+let secondsBefore: bigint | undefined
+let textBefore = ''
 
 /**
  * Nanoseconds since 1970 as a tree has them, in UTC. A year outside 0–9999 cannot be written in
@@ -23,8 +25,11 @@ export function formatTreeTime(nanoseconds: bigint): string {
   if (fraction < 0n) fraction += NANOSECONDS_PER_SECOND
   const seconds = (nanoseconds - fraction) / NANOSECONDS_PER_SECOND
   if (seconds !== lastSeconds) {
-    lastText = formatSeconds(seconds)
+    const text = seconds === secondsBefore ? textBefore : formatSeconds(seconds)
+    secondsBefore = lastSeconds
+    textBefore = lastText
     lastSeconds = seconds
+    lastText = text
   }
   if (fraction === 0n) return `${lastText}Z`
   const digits = fraction.toString().padStart(9, '0').replace(/0+$/, '')

@@ -89,6 +89,17 @@ export function treeNode(fields: Partial<TreeNode> & Pick<TreeNode, 'name' | 'ty
   return { ...BLANK, ...fields }
 }
 
+/** Whether two nodes say the same; those with extended or generic attributes never do. */
+export function isSameNode(a: TreeNode, b: TreeNode): boolean {
+  return (
+    a.type === b.type && a.inode === b.inode && a.mtime === b.mtime && a.ctime === b.ctime && a.atime === b.atime && a.subtree === b.subtree &&
+    a.mode === b.mode && a.uid === b.uid && a.gid === b.gid && a.user === b.user && a.group === b.group && a.size === b.size &&
+    a.links === b.links && a.deviceId === b.deviceId && a.device === b.device && a.error === b.error && a.content === b.content &&
+    a.name.equals(b.name) && a.linkTarget.equals(b.linkTarget) &&
+    a.extendedAttributes.length === 0 && b.extendedAttributes.length === 0 && a.genericAttributes.size === 0 && b.genericAttributes.size === 0
+  )
+}
+
 /** Orders names as a tree must hold them: by their bytes. */
 export function compareNames(a: Uint8Array, b: Uint8Array): number {
   return Buffer.compare(a, b)

@@ -15,9 +15,12 @@ export interface IndexTable {
   readonly numbers: Uint32Array<ArrayBuffer>
 }
 
+const idBytes = Buffer.alloc(ID_WORDS * 4)
+
 /** Writes the words of an id. */
 export function writeIdWords(id: string, words: Int32Array, at: number): void {
-  for (let word = 0; word < ID_WORDS; word += 1) words[at + word] = Number.parseInt(id.slice(word * 8, word * 8 + 8), 16)
+  idBytes.write(id, 'hex')
+  for (let word = 0; word < ID_WORDS; word += 1) words[at + word] = idBytes.readInt32BE(word * 4)
 }
 
 export function tableOf(packs: readonly IndexedPack[]): IndexTable {

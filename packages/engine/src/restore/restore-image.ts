@@ -28,7 +28,8 @@ const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDWR } = fs.constants
 const PRIVATE_FILE = 0o600
 
 const BYTES_HELD_MAX = 48 * 1024 * 1024
-const WINDOW_BYTES_MAX = 64 * 1024 * 1024
+/** The threads idle at the end of each window, so there should be few. */
+const WINDOW_BYTES_MAX = 256 * 1024 * 1024
 
 const syncAsync = promisify(fs.fsync)
 

@@ -46,7 +46,8 @@ const PRIVATE_DIRECTORY = 0o700
 const BYTES_HELD_MAX = 48 * 1024 * 1024
 const TREE_BYTES_KEPT_MAX = 8 * 1024 * 1024
 const WALK_SLICE_BYTES_MAX = 256 * 1024
-const WINDOW_BYTES_MAX = 32 * 1024 * 1024
+/** The threads idle at the end of each window, so there should be few. */
+const WINDOW_BYTES_MAX = 128 * 1024 * 1024
 const WINDOW_CHUNKS_MAX = 8192
 const ENTRIES_BETWEEN_PAUSES = 64
 /** Files of several chunks stay open until their window is done. */

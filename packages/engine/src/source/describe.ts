@@ -42,6 +42,19 @@ export function describe(name: Buffer, kind: NodeType, stat: BigIntStats, owners
   })
 }
 
+/** Whether a regular file's node says of it just what `describe` would, of a size and inode that are known to be right. */
+export function isDescribedBy(node: TreeNode, stat: BigIntStats, owners: OwnerNames): boolean {
+  const uid = Number(stat.uid)
+  const gid = Number(stat.gid)
+  return (
+    node.mtime === formatTreeTime(stat.mtimeNs) && node.ctime === formatTreeTime(stat.ctimeNs) && node.atime === node.mtime &&
+    node.uid === uid && node.gid === gid && node.mode === goModeFrom(Number(stat.mode)) &&
+    node.links === unsigned(stat.nlink) && node.deviceId === (stat.nlink > 1n ? unsigned(stat.dev) : 0n) &&
+    node.user === owners.userName(uid) && node.group === owners.groupName(gid) &&
+    node.error === '' && node.device === 0n && node.subtree === undefined && node.linkTarget.length === 0 && node.genericAttributes.size === 0
+  )
+}
+
 /** Node hands out the kernel's unsigned numbers as signed ones. */
 function unsigned(number: bigint): bigint {
   return BigInt.asUintN(64, number)

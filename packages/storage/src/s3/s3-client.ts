@@ -6,7 +6,7 @@
  * socket as they are, with a length known beforehand, and an answer lands in memory of the caller's choice.
  */
 import { createHash } from 'node:crypto'
-import * as http from 'node:http'
+import type * as http from 'node:http'
 import * as https from 'node:https'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { StorageFailure } from '../storage.ts'
@@ -121,8 +121,10 @@ export function s3Client(options: S3ClientOptions): S3Client {
   const isSecure = endpoint.protocol === 'https:'
   const agentOptions = { keepAlive: true, maxSockets: options.connectionsMax, maxFreeSockets: options.connectionsMax }
   const trusted = options.certificates === undefined ? {} : { ca: options.certificates }
-  const agent = isSecure ? new https.Agent({ ...agentOptions, ...trusted }) : new http.Agent(agentOptions)
-  const start = isSecure ? https.request : http.request
+  // Imported, this module would load all of Node's other HTTP client with it, also for those who never call a server.
+  const plain = process.getBuiltinModule('node:http')
+  const agent = isSecure ? new https.Agent({ ...agentOptions, ...trusted }) : new plain.Agent(agentOptions)
+  const start = isSecure ? https.request : plain.request
   const host = options.pathStyle ? endpoint.host : `${options.bucket}.${endpoint.host}`
   const hostname = (options.pathStyle ? endpoint.hostname : `${options.bucket}.${endpoint.hostname}`).replace(/^\[(.*)\]$/, '$1')
 

@@ -42,6 +42,10 @@ const INDEX_WEIGHT = 8
 /** In place, as long as no worker runs: blobs up to this size, until so much has been done. */
 const IN_PLACE_BLOB_BYTES_MAX = 64 * 1024
 const IN_PLACE_BYTES_MAX = 1024 * 1024
+/** Opening takes a fraction of the time of sealing: threads are not started for the directories of one backup that has not changed. */
+const OPENED_IN_PLACE_WEIGHT = 1 / 16
+/** An index file of so many bytes takes some ten milliseconds. */
+const IN_PLACE_INDEX_BYTES_MAX = 256 * 1024
 
 /** A stored blob in a range of a pack, and where its plaintext is wanted. */
 export interface BlobToDeliver {
@@ -174,7 +178,7 @@ export class BlobCrew {
   /** Opens a stored blob that is read to where the crew works on it; the plaintext is new memory. */
   async readAndOpen(id: BlobId, form: StoredForm, storedLength: number, read: (memory: Uint8Array) => Promise<void>): Promise<OpenedBlob> {
     const idBytes = Buffer.from(id, 'hex')
-    if (this.#staysInPlace(form.plainLength)) {
+    if (this.#staysInPlace(form.plainLength, OPENED_IN_PLACE_WEIGHT)) {
       const stored = new Uint8Array(storedLength)
       await read(stored)
       return openStored(this.#sealer, idBytes, form, stored)
@@ -220,7 +224,7 @@ export class BlobCrew {
 
   /** What an index file says that was read. Throws `repository.damaged`. */
   async readIndex(id: string, stored: Uint8Array): Promise<IndexTable> {
-    if (this.#staysInPlace(stored.length)) return tableOf(openIndexFile(this.#sealer, id, stored))
+    if (!workerPool.isStarted && stored.length <= IN_PLACE_INDEX_BYTES_MAX) return tableOf(openIndexFile(this.#sealer, id, stored))
     return workerPool.submit(this.#getKeyId(), { kind: 'index', id, stored }, stored.length * INDEX_WEIGHT)
   }
 
@@ -247,9 +251,9 @@ export class BlobCrew {
     return this.#keyId
   }
 
-  #staysInPlace(bytes: number): boolean {
+  #staysInPlace(bytes: number, weight = 1): boolean {
     if (workerPool.isStarted || bytes > IN_PLACE_BLOB_BYTES_MAX || this.#inPlaceBytes > IN_PLACE_BYTES_MAX) return false
-    this.#inPlaceBytes += bytes + BLOB_WEIGHT
+    this.#inPlaceBytes += (bytes + BLOB_WEIGHT) * weight
     return true
   }
 

@@ -50,17 +50,21 @@ export function packPlaces(places: readonly UnpackedPlace[]): Places {
   for (const [i, { memory, offset, a, b, c }] of places.entries()) {
     // Neighbours mostly share their memory.
     if (memories.at(-1) !== memory) memories.push(memory)
-    numbers.set([memories.length - 1, offset, a, b, c], i * NUMBERS_PER_PLACE)
+    const at = i * NUMBERS_PER_PLACE
+    numbers[at] = memories.length - 1
+    numbers[at + 1] = offset
+    numbers[at + 2] = a
+    numbers[at + 3] = b
+    numbers[at + 4] = c
   }
   return { memories, numbers }
 }
 
 export function* unpackPlaces({ memories, numbers }: Places): Generator<UnpackedPlace> {
   for (let at = 0; at < numbers.length; at += NUMBERS_PER_PLACE) {
-    const [index = 0, offset = 0, a = 0, b = 0, c = 0] = numbers.subarray(at, at + NUMBERS_PER_PLACE)
-    const memory = memories[index]
+    const memory = memories[numbers[at] ?? 0]
     if (memory === undefined) throw new Error('A place names no memory.')
-    yield { memory, offset, a, b, c }
+    yield { memory, offset: numbers[at + 1] ?? 0, a: numbers[at + 2] ?? 0, b: numbers[at + 3] ?? 0, c: numbers[at + 4] ?? 0 }
   }
 }
 
