@@ -6,7 +6,7 @@ import type { Deps } from '../deps.ts'
 import { Failure } from '../failures.ts'
 import type { BackupId, ProjectId, VaultId } from '../ids.ts'
 import { parseUuid } from '../parse-id.ts'
-import { findVault, usedBytesOf } from '../vaults/index.ts'
+import { findVault, noteFill, usedBytesOf } from '../vaults/index.ts'
 import { changeMember, measureBackup } from './member-store.ts'
 import { getMember } from './show-members.ts'
 
@@ -29,6 +29,7 @@ export async function updateMember(
       ? await planAcceptance(tx, projectId, member, vaultText, now)
       : planRejection(member, status, now)
     await changeMember(tx, member.id, change)
+    for (const vaultId of new Set([member.vault_id, change.vault_id ?? null])) if (vaultId !== null) await noteFill(tx, projectId, vaultId, now)
     return { ...member, ...change } as Row<'backup_members'>
   })
 }
