@@ -27,7 +27,7 @@ import { tagRoutes } from './http/routes/tag-routes.ts'
 import { unsupportedRoutes } from './http/routes/unsupported-routes.ts'
 import { vaultRoutes } from './http/routes/vault-routes.ts'
 import { verifyRoutes } from './http/routes/verify-routes.ts'
-import { authenticate, makeBootstrapUser, updateBootstrapEndpoint } from './identity/index.ts'
+import { authenticate, confine, makeBootstrapUser, updateBootstrapEndpoint } from './identity/index.ts'
 import { openScheduler, type Scheduler, type SchedulerOptions } from './scheduler/index.ts'
 import { openCatalogue, type OpenCatalogue } from './open-catalogue.ts'
 import { joinServers } from './servers/index.ts'
@@ -112,6 +112,7 @@ async function assemble(
   const app = createApp({
     routes: allRoutes(deps),
     authenticate: (request) => authenticate(deps, request),
+    confine: (seen, call) => confine(deps.db, seen, call),
     logLevel: config.logLevel,
   })
   const membership = await joinServers(deps)

@@ -35,6 +35,8 @@ export interface BackupFilter {
   readonly createdFrom: Micros | undefined
   readonly createdTo: Micros | undefined
   readonly enterpriseProjectId: string | undefined
+  /** Any of several; one alone stands in the member before. */
+  readonly enterpriseProjectIds: readonly string[] | undefined
   readonly imageType: string | undefined
   readonly incremental: boolean | undefined
   readonly name: string | undefined
@@ -297,6 +299,7 @@ function backupConditions(values: ListValues, order: readonly SortTerm[]): Expre
   if (values.createdFrom !== undefined) conditions.push(backup('b.created_at', '>=', values.createdFrom))
   if (values.createdTo !== undefined) conditions.push(backup('b.created_at', '<=', values.createdTo))
   if (values.enterpriseProjectId !== undefined) conditions.push(backup('b.enterprise_project_id', '=', values.enterpriseProjectId))
+  if (values.enterpriseProjectIds !== undefined) conditions.push(backup('b.enterprise_project_id', 'in', values.enterpriseProjectIds))
   if (values.imageType !== undefined) conditions.push(backup('b.image_type', '=', values.imageType))
   if (values.incremental !== undefined) conditions.push(backup('b.incremental', '=', values.incremental))
   if (values.name !== undefined) conditions.push(backup('b.name', '=', values.name))

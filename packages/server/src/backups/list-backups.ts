@@ -2,6 +2,7 @@ import type { ListBackupsQuery } from '@opencbr/contract'
 import { parseTime, type Micros } from '../clock.ts'
 import type { Row } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
+import { readEnterpriseProjects } from '../enterprise-projects.ts'
 import { Failure } from '../failures.ts'
 import type { BackupId, CheckpointId, ProjectId, ResourceId, VaultId } from '../ids.ts'
 import { openBackupCounter, type CountBackups } from './backup-counter.ts'
@@ -16,7 +17,6 @@ import { listReplicationRecords } from './backup-store.ts'
 const LIMIT_MAX = 1000
 /** Nearer offsets are skipped in no time. */
 const OFFSET_FAR = 1000
-const ALL_ENTERPRISE_PROJECTS = 'all_granted_eps'
 
 const OWNERSHIP: Readonly<Record<NonNullable<ListBackupsQuery['own_type']>, Ownership>> = {
   private: 'own', shared: 'received', all_granted: 'both',
@@ -118,7 +118,7 @@ async function findMarker(
 }
 
 function parseFilter(query: ListBackupsQuery): BackupFilter {
-  const enterpriseProjectId = query.enterprise_project_id
+  const enterpriseProjects = readEnterpriseProjects(query.enterprise_project_id)
   return {
     ownership: OWNERSHIP[query.own_type ?? 'private'],
     memberStatus: query.member_status,
@@ -128,7 +128,9 @@ function parseFilter(query: ListBackupsQuery): BackupFilter {
     checkpointId: query.checkpoint_id as CheckpointId | undefined,
     createdFrom: parseTimeOf('start_time', query.start_time),
     createdTo: parseTimeOf('end_time', query.end_time),
-    enterpriseProjectId: enterpriseProjectId === ALL_ENTERPRISE_PROJECTS ? undefined : enterpriseProjectId,
+    ...(enterpriseProjects?.length === 1
+      ? { enterpriseProjectId: enterpriseProjects[0], enterpriseProjectIds: undefined }
+      : { enterpriseProjectId: undefined, enterpriseProjectIds: enterpriseProjects }),
     imageType: query.image_type,
     incremental: query.incremental,
     name: query.name,

@@ -6,8 +6,9 @@
 import { randomUUID } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type HTTPMethods } from 'fastify'
+import { narrowEnterpriseProjects } from '../enterprise-projects.ts'
 import { Failure, failures } from '../failures.ts'
-import { administrationOf, IdentityFailure, mayInProject, type Identity, type SignedRequest } from '../identity/index.ts'
+import { administrationOf, enterpriseProjectsFor, IdentityFailure, mayInProject, type ConfinedCall, type Identity, type SignedRequest } from '../identity/index.ts'
 import { chooseEncoding, compress } from './compression.ts'
 import { parseBody, parseText, withoutNulls } from './parse-input.ts'
 import type { Answer, Call, Route } from './route.ts'
@@ -26,6 +27,8 @@ export type Authenticate = (request: SignedRequest) => Promise<Identity | { read
 export interface AppOptions {
   readonly routes: readonly Route[]
   readonly authenticate: Authenticate
+  /** Judges a call of somebody who sees only some enterprise projects; false: it cannot be confined to them. */
+  readonly confine: (seen: ReadonlySet<string>, call: ConfinedCall) => Promise<boolean>
   /** 'silent' in tests; fastify's logger writes structured lines to stderr. */
   readonly logLevel: string
 }
@@ -70,14 +73,14 @@ export function createApp(options: AppOptions): FastifyInstance {
         method: each.method as HTTPMethods,
         url,
         config: { errors: each.errors },
-        handler: async (request, reply) => send(reply, await answer(each, options.authenticate, request)),
+        handler: async (request, reply) => send(reply, await answer(each, options, request)),
       })
     }
   }
   return app
 }
 
-async function answer(route: Route, authenticate: Authenticate, request: FastifyRequest): Promise<Answer> {
+async function answer(route: Route, { authenticate, confine }: AppOptions, request: FastifyRequest): Promise<Answer> {
   const body = Buffer.isBuffer(request.body) ? request.body : await readUnparsedBody(request)
   const params = request.params as Record<string, string>
   const identity = await admit(route, authenticate, request, body, params)
@@ -91,7 +94,24 @@ async function answer(route: Route, authenticate: Authenticate, request: Fastify
     origin: originOf(request),
     address: request.ip,
   }
+  await applyConfinement(route, confine, call as Call<Record<string, unknown>, { enterprise_project_id?: string }, unknown>)
   return route.handle(call as Call<never, never, never>)
+}
+
+/** Roles may count for some enterprise projects only: lists are narrowed to them, and the rest does not exist. */
+async function applyConfinement(
+  route: Route, confine: AppOptions['confine'], call: Call<Record<string, unknown>, { enterprise_project_id?: string }, unknown>,
+): Promise<void> {
+  const { identity } = call
+  if (route.access.kind !== 'project' || identity?.project === undefined) return
+  const seen = enterpriseProjectsFor(identity, route.access.action)
+  if (seen === undefined) return
+  const hasFilter = Object.hasOwn(route.schemas.query?.properties ?? {}, 'enterprise_project_id')
+  const { params, body } = call
+  if (!await confine(seen, { operationId: route.operationId, projectId: identity.project.id, params, body, hasFilter })) {
+    throw notPermitted(`${route.access.action} outside of single enterprise projects`)
+  }
+  if (hasFilter) call.query.enterprise_project_id = narrowEnterpriseProjects(call.query.enterprise_project_id, seen)
 }
 
 /** The address that the client used, as links in answers name it; HTTP/1.0 and odd clients name none. */

@@ -15,6 +15,7 @@ export {
 } from './administration-wire.ts'
 export { authenticate, type SignedRequest } from './authenticate.ts'
 export { bootstrapPath, makeBootstrapUser, updateBootstrapEndpoint, type Bootstrap } from './bootstrap.ts'
+export { confine, type ConfinedCall } from './confine.ts'
 export { createToken } from './create-token.ts'
 export { describeToken, revokeToken } from './describe-token.ts'
 export { administrationOf, enterpriseProjectsFor, mayInProject, type Identity } from './identity.ts'

@@ -175,9 +175,12 @@ function applyFilter(query: LogQuery, filter: OperationLogFilter): LogQuery {
   }
   if (filter.types !== undefined) narrowed = narrowed.where(sql<string>`operation_type`, 'in', filter.types)
   if (filter.statuses !== undefined) narrowed = narrowed.where(sql<string>`status`, 'in', filter.statuses)
+  if (filter.enterpriseProjectId !== undefined) {
+    narrowed = narrowed.where(sql<string>`enterprise_project_id`, 'in', filter.enterpriseProjectId.split(','))
+  }
   const equal = {
     provider_id: filter.providerId, resource_id: filter.resourceId, resource_name: filter.resourceName,
-    vault_id: filter.vaultId, vault_name: filter.vaultName, enterprise_project_id: filter.enterpriseProjectId,
+    vault_id: filter.vaultId, vault_name: filter.vaultName,
   }
   for (const [column, value] of Object.entries(equal)) {
     if (value !== undefined) narrowed = narrowed.where(sql<string>`${sql.ref(column)}`, '=', value)

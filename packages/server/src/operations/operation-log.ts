@@ -53,6 +53,7 @@ export interface OperationLogFilter {
   readonly resourceName?: string | undefined
   readonly vaultId?: string | undefined
   readonly vaultName?: string | undefined
+  /** Ids, separated by commas. */
   readonly enterpriseProjectId?: string | undefined
 }
 

@@ -1,5 +1,6 @@
 import type { ListProtectablesQuery, ProtectableType } from '@opencbr/contract'
 import { findAgentsOfResources, type AgentView, type ShownAgentStatus } from '../agents/index.ts'
+import { readEnterpriseProjects } from '../enterprise-projects.ts'
 import type { Reader } from '../db/database.ts'
 import type { ResourceType } from '../db/schema.ts'
 import { Failure } from '../failures.ts'
@@ -22,7 +23,6 @@ export const PROTECTABLE_STATUS = 'available'
 const PAGE_DEFAULT = 50
 /** The pages say 50, but clients ask for 100 and take a shorter page for the last one. */
 const PAGE_MAX = 100
-const DEFAULT_ENTERPRISE_PROJECTS: ReadonlySet<string | undefined> = new Set([undefined, '', '0', 'all_granted_eps'])
 
 /** What a status that somebody filters by means for agents. */
 const agentStatuses: Readonly<Record<string, ShownAgentStatus>> = { [PROTECTABLE_STATUS]: 'normal', offline: 'offline', uninstall: 'uninstall' }
@@ -39,7 +39,7 @@ export async function listProtectables(
   db: Reader, projectId: ProjectId, family: ProtectableType, query: ListProtectablesQuery,
 ): Promise<{ views: ProtectableView[], count: number }> {
   const type = declaredTypes[family]
-  const isPossible = type !== undefined && query.server_id === undefined && DEFAULT_ENTERPRISE_PROJECTS.has(query.enterprise_project_id)
+  const isPossible = type !== undefined && query.server_id === undefined && (readEnterpriseProjects(query.enterprise_project_id)?.includes('0') ?? true)
   const agentStatus = agentStatuses[query.status?.toLowerCase() ?? '']
   const isStatus = query.status === undefined || (type === 'OS::Native::Server' ? agentStatus !== undefined : agentStatus === 'normal')
   if (!isPossible || !isStatus) return { views: [], count: 0 }

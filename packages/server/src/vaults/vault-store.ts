@@ -30,6 +30,7 @@ export interface VaultFilter {
   readonly policyId?: string | undefined
   /** Vaults that hold any of these. */
   readonly resourceIds?: readonly string[] | undefined
+  /** Ids, separated by commas. */
   readonly enterpriseProjectId?: string | undefined
   /** What else must hold: other nouns' conditions. */
   readonly narrow?: ((eb: ExpressionBuilder<Schema, 'vaults'>) => Expression<SqlBool>) | undefined
@@ -102,7 +103,7 @@ function matching<Output>(
   if (filter.cloudType !== undefined) narrowed = narrowed.where('vaults.cloud_type', '=', filter.cloudType)
   if (filter.protectType !== undefined) narrowed = narrowed.where('vaults.protect_type', '=', filter.protectType as Row<'vaults'>['protect_type'])
   if (filter.objectType !== undefined) narrowed = narrowed.where('vaults.object_type', '=', filter.objectType)
-  if (filter.enterpriseProjectId !== undefined) narrowed = narrowed.where('vaults.enterprise_project_id', '=', filter.enterpriseProjectId)
+  if (filter.enterpriseProjectId !== undefined) narrowed = narrowed.where('vaults.enterprise_project_id', 'in', filter.enterpriseProjectId.split(','))
   if (filter.narrow !== undefined) narrowed = narrowed.where(filter.narrow)
   const { resourceIds, policyId } = filter
   if (policyId !== undefined) {
