@@ -112,6 +112,8 @@ function describeResult(path: string, result: ArchiveResult, isDry: boolean): ob
     whole: result.whole,
     warnings: result.warnings,
     warning_count: result.warningCount,
+    skipped: result.skipped,
+    skipped_count: result.skippedCount,
     files_new: result.files.new,
     files_changed: result.files.changed,
     files_unmodified: result.files.unmodified,

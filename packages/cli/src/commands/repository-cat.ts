@@ -1,4 +1,4 @@
-import { listTree, readContent, type BlobId, type BlobType, type Repository } from '@opencbr/engine'
+import { listTree, readContent, segmentedDiskBytes, type BlobId, type BlobType, type Repository } from '@opencbr/engine'
 import type { Call } from '../command.ts'
 import { printJson } from '../output.ts'
 import {
@@ -21,6 +21,12 @@ async function catFile(repository: Repository, text: string, flags: CatFlags, si
   const { id } = await findSnapshot(repository, name, flags, signal)
   await repository.loadIndex({ signal })
   for await (const { node } of listTree(repository, id, path, { signal, recursive: false })) {
+    if (await segmentedDiskBytes(repository, node) !== undefined) {
+      for await (const entry of listTree(repository, id, path, { signal })) {
+        for await (const piece of readContent(repository, entry.node, signal)) await writeOut(piece)
+      }
+      return
+    }
     if (node.type !== 'file') throw new RepositoryCommandFailure('failure', `${path} is no file; opencbr repository ls shows what is in it.`)
     for await (const piece of readContent(repository, node, signal)) await writeOut(piece)
     return

@@ -1,6 +1,6 @@
 /** What reads a repository: its snapshots, what is in them, and how much there is. */
 import { once } from 'node:events'
-import { listTree, type Repository, type SnapshotEntry, type StoredSnapshot } from '@opencbr/engine'
+import { listTree, segmentedDiskBytes, type Repository, type SnapshotEntry, type StoredSnapshot } from '@opencbr/engine'
 import type { Call } from '../command.ts'
 import { printLine, printNote, printRecord, printTable, safeText } from '../output.ts'
 import {
@@ -53,11 +53,43 @@ export function runLs({ args: [location = '', text = ''], options }: Call<LsFlag
     const { name, path } = splitSnapshotPath(text)
     const { id } = await findSnapshot(repository, name, options, signal)
     await repository.loadIndex({ signal })
-    for await (const entry of listTree(repository, id, path, { signal, recursive: options.recursive !== false })) {
+    const isRecursive = options.recursive !== false
+    for await (const entry of withWholeDisks(repository, listTree(repository, id, path, { signal, recursive: isRecursive }), isRecursive)) {
       if (options.json === true) await writeOut(`${JSON.stringify(describeEntry(entry))}\n`)
       else await writeOut(`${options.long === true ? describeLong(entry) : safeText(entry.path.toString())}\n`)
     }
   }))
+}
+
+/** The name of a disk's first segment. */
+const FIRST_SEGMENT = /\/segment-0+$/
+
+/** The same entries, but a disk that is kept in segments is one file. */
+async function* withWholeDisks(repository: Repository, entries: AsyncIterable<SnapshotEntry>, isRecursive: boolean): AsyncGenerator<SnapshotEntry> {
+  /** A directory of which the next entry will tell more. */
+  let held: SnapshotEntry | undefined
+  let disk: string | undefined
+  for await (const entry of entries) {
+    const path = entry.path.toString('latin1')
+    if (disk !== undefined && path.startsWith(disk)) continue
+    if (held !== undefined) {
+      const heldPath = `${held.path.toString('latin1')}/`
+      const whole = !isRecursive || (path.startsWith(heldPath) && FIRST_SEGMENT.test(path)) ? await asWholeDisk(repository, held) : undefined
+      yield whole ?? held
+      held = undefined
+      disk = whole === undefined ? undefined : heldPath
+      if (disk !== undefined && path.startsWith(disk)) continue
+    }
+    if (entry.node.type === 'dir') held = entry
+    else yield entry
+  }
+  if (held !== undefined) yield (isRecursive ? undefined : await asWholeDisk(repository, held)) ?? held
+}
+
+async function asWholeDisk(repository: Repository, { path, node }: SnapshotEntry): Promise<SnapshotEntry | undefined> {
+  const size = await segmentedDiskBytes(repository, node)
+  // Who may read a directory may enter it; a file is only read.
+  return size === undefined ? undefined : { path, node: { ...node, type: 'file', size, mode: node.mode & 0o666 } }
 }
 
 /** Waits while the reader of our output is slower than the repository. */

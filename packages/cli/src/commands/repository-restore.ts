@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs'
-import { basename, join, resolve } from 'node:path'
-import { listTree, restoreImage, restoreTree, type RestoreWarning, type SnapshotId } from '@opencbr/engine'
+import { basename, dirname, join, resolve } from 'node:path'
+import { holdsImage, listTree, restoreImage, restoreTree, segmentedDiskBytes, type RestoreWarning, type StoredSnapshot } from '@opencbr/engine'
 import type { Call } from '../command.ts'
 import { printLine, printNote, safeText } from '../output.ts'
 import {
@@ -25,10 +25,11 @@ interface Restored {
 export function runRestore({ args: [location = '', text = ''], options, print }: Call<RestoreFlags>): Promise<void> {
   return interruptible((wholeSignal) => reading(location, options, wholeSignal, async ({ repository }, signal) => {
     const { name, path } = splitSnapshotPath(text)
-    const { id } = await findSnapshot(repository, name, options, signal)
+    const stored = await findSnapshot(repository, name, options, signal)
+    const { id } = stored
     await repository.loadIndex({ signal })
     const target = resolve(options.target)
-    const restored = await restoreAt(repository, id, path, target, signal)
+    const restored = await restoreAt(repository, stored, path, target, signal)
     print({
       snapshot_id: id,
       target,
@@ -48,29 +49,41 @@ export function runRestore({ args: [location = '', text = ''], options, print }:
 }
 
 async function restoreAt(
-  repository: OpenedRepository['repository'], snapshotId: SnapshotId, path: string, target: string, signal: AbortSignal,
+  repository: OpenedRepository['repository'], stored: StoredSnapshot, path: string, target: string, signal: AbortSignal,
 ): Promise<Restored> {
   using progress = openProgress()
-  const kind = await kindAt(repository, snapshotId, path, signal)
   // Whoever runs the command may write wherever the system lets them.
-  const common = { snapshotId, sourcePath: path, allowedRoots: ['/'], signal }
-  if (kind === 'file') {
-    mkdirSync(target, { recursive: true })
-    const image = await restoreImage(repository, {
-      ...common, targetPath: join(target, basename(path)),
+  const common = { snapshotId: stored.id, allowedRoots: ['/'], signal }
+  const image = await findImage(repository, stored, path, target, signal)
+  if (image !== undefined) {
+    mkdirSync(dirname(image.targetPath), { recursive: true })
+    const restored = await restoreImage(repository, {
+      ...common, ...image,
       onProgress: ({ bytesDone, bytesTotal }) => progress.show(() => `${showBytes(bytesDone)}${showShare(bytesDone, bytesTotal)}`),
     })
-    return { ...image, files: 1 }
+    return { ...restored, files: 1 }
   }
   return restoreTree(repository, {
-    ...common, destination: target,
+    ...common, sourcePath: path, destination: target,
     onProgress: ({ filesDone, filesTotal, bytesDone, bytesTotal }) =>
       progress.show(() => `${filesDone} of ${filesTotal} files, ${showBytes(bytesDone)}${showShare(bytesDone, bytesTotal)}`),
   })
 }
 
-async function kindAt(repository: OpenedRepository['repository'], snapshotId: SnapshotId, path: string, signal: AbortSignal): Promise<string> {
-  if (/^\/*$/.test(path)) return 'dir'
-  for await (const { node } of listTree(repository, snapshotId, path, { signal, recursive: false })) return node.type
-  return 'dir'
+/**
+ * What is restored as one file, and to where: a file or a disk at a path; or, when the whole snapshot is wanted
+ * and it is that of a disk in segments, this disk.
+ */
+async function findImage(
+  repository: OpenedRepository['repository'], { id, snapshot }: StoredSnapshot, path: string, target: string, signal: AbortSignal,
+): Promise<{ readonly sourcePath: string, readonly targetPath: string } | undefined> {
+  if (!/^\/*$/.test(path)) {
+    return await holdsImage(repository, id, path) ? { sourcePath: path, targetPath: join(target, basename(path)) } : undefined
+  }
+  const [sourcePath, ...others] = snapshot.paths
+  if (sourcePath === undefined || others.length > 0 || !sourcePath.startsWith('/')) return undefined
+  for await (const { node } of listTree(repository, id, sourcePath, { signal, recursive: false })) {
+    return await segmentedDiskBytes(repository, node) === undefined ? undefined : { sourcePath, targetPath: join(target, sourcePath) }
+  }
+  return undefined
 }

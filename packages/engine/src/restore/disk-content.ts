@@ -25,6 +25,16 @@ export async function holdsImage(repository: SnapshotReader, snapshotId: Snapsho
   return node?.type === 'dir' && treeId !== undefined && findSegments(decodeTree(await repository.loadBlob('tree', treeId))) !== undefined
 }
 
+/** The length in bytes of the disk that a directory holds in segments; undefined for everything else. */
+export async function segmentedDiskBytes(source: Pick<BlobSource, 'loadBlob'>, node: TreeNode): Promise<bigint | undefined> {
+  if (node.type !== 'dir' || node.subtree === undefined) return undefined
+  const segments = findSegments(decodeTree(await source.loadBlob('tree', node.subtree)))
+  const last = segments?.at(-1)
+  if (segments === undefined || last === undefined) return undefined
+  const file = findSegmentFile(decodeTree(await source.loadBlob('tree', last)))
+  return file === undefined ? undefined : BigInt(segments.length - 1) * BigInt(SEGMENT_BYTES) + file.size
+}
+
 /** The disk that a node is; undefined when it is none. */
 export async function openDisk(source: BlobSource, { node, treeId }: FoundNode): Promise<DiskContent | undefined> {
   if (node?.type === 'file') return oneFile(source, node)
