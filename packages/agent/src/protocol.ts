@@ -5,6 +5,7 @@
  *   agent  -> server   lease; per job: progress*, end; alive
  *   server -> agent    settings (first), assign (answers a lease), wake (there may be new work), cancel (a job), stop
  */
+import type { StorageKeys } from '@opencbr/storage'
 
 /** What the agent has to know before it can work. */
 export interface AgentSettings {
@@ -29,8 +30,10 @@ export interface AgentSettings {
 export interface VaultAccess {
   readonly projectId: string
   readonly vaultId: string
-  /** Directory that holds all vaults: the repository lies in `<storageDir>/<projectId>/<vaultId>`. */
-  readonly storageDir: string
+  /** Where the repository lies: an absolute directory or `s3:…`, which ends with `/<projectId>/<vaultId>`. */
+  readonly address: string
+  /** For a bucket. */
+  readonly storageKeys: StorageKeys
   readonly password: string
   /** Whether a first backup has made the repository; one that has gone since is not made again. */
   readonly repositoryExpected: boolean
@@ -132,7 +135,7 @@ export interface BackupOutcome {
   readonly kind: 'backup'
   readonly snapshotId: string
   readonly repositoryId: string
-  /** Absolute path of the repository. */
+  /** Where the repository lies, as restic names it. */
   readonly repositoryUrl: string
   /** The source's path in the snapshot; of several directories the root, since they stand at their own paths. */
   readonly sourcePath: string

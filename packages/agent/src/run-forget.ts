@@ -3,7 +3,7 @@ import { planPrune, runPrune, type PruneProgress, type Repository, type TakeLock
 import { removeLeftovers } from '@opencbr/storage'
 import type { ForgetAssignment, ForgetOutcome, TaskFailure, TaskWarning } from './protocol.ts'
 import { backupTag } from './tags.ts'
-import { hasRepository, underLock, vaultDirectory, withVaultRepository, type WorkContext } from './vault-repository.ts'
+import { hasRepository, underLock, vaultPlace, withVaultRepository, type VaultPlace, type WorkContext } from './vault-repository.ts'
 
 /** How far the job is once a stage of pruning begins, and once it is through, in percent. */
 const SPANS: Record<PruneProgress['stage'], readonly [begin: number, end: number]> = {
@@ -25,6 +25,7 @@ const NOTHING_THERE: ForgetOutcome = { kind: 'forget', freedBytes: 0, pendingByt
 export async function runForget(
   job: ForgetAssignment, context: WorkContext, onProgress: (percent: number) => void,
 ): Promise<ForgetOutcome> {
+  const place = vaultPlace(job.vault)
   // Nothing was ever backed up here, so there is nothing to take out.
   if (!job.vault.repositoryExpected && !await hasRepository(job.vault)) return NOTHING_THERE
   return withVaultRepository(job.vault, context, { create: false }, async (repository, takeLock) => {
@@ -36,12 +37,12 @@ export async function runForget(
     })
     try {
       const space = await prune(repository, takeLock, context, onProgress)
-      await removeLeftovers(vaultDirectory(job.vault), Date.now() - LEFTOVER_AGE_MS)
+      if (place.directory !== undefined) await removeLeftovers(place.directory, Date.now() - LEFTOVER_AGE_MS)
       return { kind: 'forget', ...space, warnings: [], warningCount: 0 }
     } catch (error) {
       // Parked: the next attempt finds nothing to forget, and goes on pruning.
       if (context.signal.aborted) throw error
-      return { kind: 'forget', freedBytes: undefined, pendingBytes: undefined, warnings: [tellLeftover(job, context.describe(error))], warningCount: 1 }
+      return { kind: 'forget', freedBytes: undefined, pendingBytes: undefined, warnings: [tellLeftover(place, context.describe(error))], warningCount: 1 }
     }
   })
 }
@@ -58,7 +59,7 @@ async function prune(
   return { freedBytes, pendingBytes: plan.remainingUnusedBytes }
 }
 
-function tellLeftover(job: ForgetAssignment, failure: TaskFailure): TaskWarning {
+function tellLeftover({ storage }: VaultPlace, failure: TaskFailure): TaskWarning {
   const message = `What was removed is gone, but its space has not been given back, or not all of it; the next removal tries again. ${failure.message}`
-  return { path: vaultDirectory(job.vault), message }
+  return { path: storage.location, message }
 }

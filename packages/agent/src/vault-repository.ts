@@ -4,8 +4,10 @@ import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Failure, initRepository, kdfForRandomPassword, openRepository, setRemovalGuard, type Repository, type RepositoryLock, type TakeLock } from '@opencbr/engine'
-import { localStorage, withRoom, type Storage } from '@opencbr/storage'
+import {
+  Failure, initRepository, kdfForRandomPassword, openRepository, removeStrayKeys, setRemovalGuard, type Repository, type RepositoryLock, type TakeLock,
+} from '@opencbr/engine'
+import { localStorage, openStorage, parseStorageAddress, StorageFailure, withRoom, type Storage } from '@opencbr/storage'
 import { isDeadPredecessor, lockHostname } from './lock-owner.ts'
 import type { AgentSettings, TaskFailure, VaultAccess } from './protocol.ts'
 
@@ -21,16 +23,32 @@ export interface WorkContext {
   readonly describe: (error: unknown) => TaskFailure
 }
 
-/** The one place where a vault's data lies. The ids are checked: they become part of a path that may be removed. */
-export function vaultDirectory(vault: Pick<VaultAccess, 'projectId' | 'vaultId' | 'storageDir'>): string {
-  assert(PROJECT_ID.test(vault.projectId) && UUID.test(vault.vaultId), 'a vault has ids of the known forms')
-  assert(vault.storageDir.startsWith('/'), 'vaults lie in an absolute directory')
-  return join(vault.storageDir, vault.projectId, vault.vaultId)
+/** The one place where a vault's data lies, which nothing else does. */
+export interface VaultPlace {
+  readonly storage: Storage
+  /** Undefined for a vault in a bucket. */
+  readonly directory: string | undefined
+}
+
+/** The address is checked: it is that of something that may be removed. */
+export function vaultPlace({ projectId, vaultId, address, storageKeys }: VaultAccess): VaultPlace {
+  assert(PROJECT_ID.test(projectId) && UUID.test(vaultId), 'a vault has ids of the known forms')
+  assert(address.endsWith(`/${projectId}/${vaultId}`), 'a vault has a place of its own')
+  const place = parseStorageAddress(address)
+  if (place.kind === 's3') return { storage: openStorage(address, storageKeys), directory: undefined }
+  assert(place.path.startsWith('/'), 'vaults lie in an absolute directory')
+  return { storage: localStorage(place.path, { keepsReserve: true }), directory: place.path }
 }
 
 /** Whether there is anything of a repository in the vault's place. */
 export async function hasRepository(vault: VaultAccess): Promise<boolean> {
-  return isThere(join(vaultDirectory(vault), 'config'))
+  try {
+    await vaultPlace(vault).storage.stat('config')
+    return true
+  } catch (error) {
+    if (error instanceof StorageFailure && error.code === 'storage.not_found') return false
+    throw error
+  }
 }
 
 /**
@@ -42,9 +60,12 @@ export async function withVaultRepository<Result>(
   vault: VaultAccess, context: WorkContext, options: { create: boolean, roomBytes?: number | undefined },
   work: (repository: Repository, takeLock: TakeLock) => Promise<Result>,
 ): Promise<Result> {
-  if (options.create && !vault.repositoryExpected) await createRepository(vault)
-  await using repository = await openRepository(storageWithRoom(vault, options.roomBytes), { password: vault.password })
-  if (vault.guard !== undefined) await setRemovalGuard(localStorage(vaultDirectory(vault)), vault.guard ?? undefined, context.signal)
+  const place = vaultPlace(vault)
+  if (options.create && !vault.repositoryExpected) await createRepository(vault, place)
+  const { roomBytes } = options
+  const storage = roomBytes === undefined ? place.storage : withRoom(place.storage, { prefix: 'data/', bytes: roomBytes })
+  await using repository = await openRepository(storage, { password: vault.password })
+  if (vault.guard !== undefined) await setRemovalGuard(place.storage, vault.guard ?? undefined, context.signal)
   return await work(repository, (exclusive) => lockWithPatience(repository, context, exclusive))
 }
 
@@ -70,25 +91,21 @@ export async function withVault<Result>(
     underLock(takeLock, exclusive, context, (lock, signal) => work(repository, lock, signal)))
 }
 
-function storageWithRoom(vault: VaultAccess, roomBytes: number | undefined): Storage {
-  const storage = localStorage(vaultDirectory(vault), { keepsReserve: true })
-  return roomBytes === undefined ? storage : withRoom(storage, { prefix: 'data/', bytes: roomBytes })
-}
-
 /** Bytes of all packs that lie in the vault's place, needed or not. */
 export async function measureVault(vault: VaultAccess): Promise<number> {
   let bytes = 0
-  for await (const { size } of localStorage(vaultDirectory(vault)).list('data/')) bytes += size
+  for await (const { size } of vaultPlace(vault).storage.list('data/')) bytes += size
   return bytes
 }
 
 const creations = new Map<string, Promise<void>>()
 
 /** Two backups that start at once in a new vault make its repository once. */
-async function createRepository(vault: VaultAccess): Promise<void> {
-  const directory = vaultDirectory(vault)
-  const creation = creations.get(directory) ?? createOnce(vault, directory).finally(() => creations.delete(directory))
-  creations.set(directory, creation)
+async function createRepository(vault: VaultAccess, place: VaultPlace): Promise<void> {
+  const { address } = vault
+  const creation = creations.get(address)
+    ?? (place.directory === undefined ? createInBucket(vault, place) : createInDirectory(vault, place.directory)).finally(() => creations.delete(address))
+  creations.set(address, creation)
   await creation
 }
 
@@ -96,7 +113,7 @@ async function createRepository(vault: VaultAccess): Promise<void> {
  * A repository is a key and a config that belong together: a process that died between the two would
  * leave a key that opens nothing. So both are made beside the place and put there by one renaming.
  */
-async function createOnce(vault: VaultAccess, directory: string): Promise<void> {
+async function createInDirectory(vault: VaultAccess, directory: string): Promise<void> {
   if (await isThere(join(directory, 'config'))) return
   const parent = dirname(directory)
   await fs.mkdir(parent, { recursive: true, mode: 0o700 })
@@ -113,6 +130,19 @@ async function createOnce(vault: VaultAccess, directory: string): Promise<void> 
   } finally {
     await handle.close()
   }
+}
+
+/**
+ * In a bucket nothing can be renamed. Of several who make it at once one stores the config; a key that
+ * does not open this config is of one who died, or was late, and would mislead stock restic.
+ */
+async function createInBucket({ password }: VaultAccess, { storage }: VaultPlace): Promise<void> {
+  try {
+    await initRepository(storage, { password, kdf: kdfForRandomPassword })
+  } catch (error) {
+    if (!(error instanceof Failure) || error.code !== 'repository.exists') throw error
+  }
+  await removeStrayKeys(storage, password)
 }
 
 async function lockWithPatience(repository: Repository, { settings, signal }: WorkContext, exclusive: boolean): Promise<RepositoryLock> {

@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { delimiter, resolve } from 'node:path'
 import type { ServerConfig } from '@opencbr/server'
+import { openStorage, parseStorageAddress, StorageFailure, storageOptionsFromEnvironment } from '@opencbr/storage'
 import type { Environment } from './connection.ts'
 import { CommandFailure } from './exit-codes.ts'
 
@@ -50,7 +51,6 @@ export function readServeSettings(flags: ServeFlags, environment: Environment, w
     file, 'strict_resources', asBoolean,
   )
   const masterKeyFile = text(flags.masterKeyFile, 'OPENCBR_MASTER_KEY_FILE', 'master_key_file')?.value
-  const storage = text(flags.storage, 'OPENCBR_STORAGE', 'storage')?.value
   const serversOnly = pick(
     flags.shareServersOnly, asBoolean(given(environment, 'OPENCBR_SHARE_SERVERS_ONLY'), 'OPENCBR_SHARE_SERVERS_ONLY'), 'OPENCBR_SHARE_SERVERS_ONLY',
     file, 'share_servers_only', asBoolean,
@@ -59,7 +59,7 @@ export function readServeSettings(flags: ServeFlags, environment: Environment, w
     dataDir: resolve(workingDirectory, text(flags.data, 'OPENCBR_DATA', 'data')?.value ?? serveDefaults.data),
     database: parseDatabase(text(flags.database, 'OPENCBR_DATABASE', 'database')),
     masterKeyFile: masterKeyFile === undefined ? undefined : resolve(workingDirectory, masterKeyFile),
-    storage: storage === undefined ? undefined : resolve(workingDirectory, storage),
+    ...readStorage(text(flags.storage, 'OPENCBR_STORAGE', 'storage'), environment, workingDirectory),
     listen: parseListen(text(flags.listen, 'OPENCBR_LISTEN', 'listen') ?? { value: serveDefaults.listen, from: 'the default' }),
     region: text(flags.region, 'OPENCBR_REGION', 'region')?.value ?? serveDefaults.region,
     allowPaths: (allowPaths?.value ?? []).map((path) => resolve(workingDirectory, path)),
@@ -68,6 +68,25 @@ export function readServeSettings(flags: ServeFlags, environment: Environment, w
     ...readLimits(flags, environment, file),
     logLevel: parseLogLevel(text(flags.logLevel, 'OPENCBR_LOG_LEVEL', 'log_level') ?? { value: serveDefaults.logLevel, from: 'the default' }),
   }
+}
+
+/** A directory, or a bucket with the keys that the environment has for it, as the repository commands take them. */
+function readStorage(
+  setting: Setting<string> | undefined, environment: Environment, workingDirectory: string,
+): Pick<ServerConfig, 'storage' | 'storageKeys'> {
+  if (setting === undefined) return {}
+  const storageKeys = storageOptionsFromEnvironment(environment)
+  try {
+    const place = parseStorageAddress(setting.value)
+    if (place.kind === 'directory') return { storage: resolve(workingDirectory, place.path) }
+    openStorage(setting.value, storageKeys)
+  } catch (error) {
+    if (!(error instanceof StorageFailure)) throw error
+    // The address itself stays out of it: what is wrong may be a password in it.
+    const reason = error.code === 'storage.forbidden' ? 'its keys are missing: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY' : String(error.facts['reason'])
+    throw new CommandFailure('usage', `The storage (${setting.from}) cannot be used: ${reason}.`, { cause: error })
+  }
+  return { storage: setting.value, storageKeys }
 }
 
 /** Those that are not given are left to the server. */

@@ -286,6 +286,9 @@ export const RecoveryKitAnswer = Type.Object({
     repository: Type.String({ description: 'For restic\'s option -r.' }),
     repository_id: TextOrNull,
     password: Type.String({ description: 'For restic\'s RESTIC_PASSWORD.' }),
+    variables: Type.Array(Type.String(), {
+      description: 'What restic needs in its environment besides: the keys of the bucket. They open every vault in it, so they are not told here.',
+    }),
     exists: Type.Boolean({ description: 'False until the first backup of the vault makes the repository.' }),
   }),
 })

@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import type { StorageKeys } from '@opencbr/storage'
 
 export interface ServerConfig {
   /** Absolute. Holds the catalogue, bootstrap.json, the master key and, by default, the vaults; no two servers share one. */
@@ -7,8 +8,13 @@ export interface ServerConfig {
   readonly database?: string | undefined
   /** Absolute. Where the master key is, when not in the data directory: servers that share a catalogue share its key. */
   readonly masterKeyFile?: string | undefined
-  /** Absolute. Where vaults lie, when not in the data directory: servers that share a catalogue share it. */
+  /**
+   * Where vaults lie, when not in the data directory: an absolute directory, or `s3:…` for a bucket. Servers that
+   * share a catalogue share it.
+   */
   readonly storage?: string | undefined
+  /** What the bucket asks for; only the server's agents are told. */
+  readonly storageKeys?: StorageKeys | undefined
   readonly listen: { readonly host: string, readonly port: number }
   readonly region: string
   /** Absolute directories inside which resources may be declared and restores may write; none by default. */
@@ -41,12 +47,13 @@ export function masterKeyPath(config: Pick<ServerConfig, 'dataDir' | 'masterKeyF
   return config.masterKeyFile ?? join(config.dataDir, 'master.key')
 }
 
-/** Where vaults lie: `<storage>/<project_id>/<vault_id>/`. */
-export function storageDir(config: Pick<ServerConfig, 'dataDir' | 'storage'>): string {
+/** Where vaults lie: `<storage>/<project_id>/<vault_id>/`, in an absolute directory or below the address of a bucket. */
+export function storageOf(config: Pick<ServerConfig, 'dataDir' | 'storage'>): string {
   return config.storage ?? join(config.dataDir, 'vaults')
 }
 
 /** What is neither backed up nor restored to: the service's own. */
 export function ownPaths(config: Pick<ServerConfig, 'dataDir' | 'storage'>): readonly string[] {
-  return [config.dataDir, storageDir(config)]
+  const storage = storageOf(config)
+  return storage.startsWith('/') ? [config.dataDir, storage] : [config.dataDir]
 }

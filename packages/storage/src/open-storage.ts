@@ -14,7 +14,8 @@ import type { Storage } from './storage.ts'
 import { withRetry } from './with-retry.ts'
 import type { RetryOptions } from './with-retry.ts'
 
-export interface OpenStorageOptions {
+/** Who one is for a bucket, and where buckets are that say nothing of it themselves. */
+export interface StorageKeys {
   readonly accessKey?: string | undefined
   readonly secretKey?: string | undefined
   /** Goes with temporary keys. */
@@ -22,6 +23,9 @@ export interface OpenStorageOptions {
   readonly region?: string | undefined
   /** Used where an address names none, such as `https://s3.example.org`. */
   readonly endpoint?: string | undefined
+}
+
+export interface OpenStorageOptions extends StorageKeys {
   readonly pathStyle?: boolean | undefined
   readonly connectionsMax?: number | undefined
   /** Certificates of the authorities to trust instead of the usual ones, as PEM. */
@@ -43,7 +47,7 @@ export type StorageAddress =
   }
 
 /** The variables that restic and Amazon's tools read, for use as options. */
-export function storageOptionsFromEnvironment(environment: Readonly<Record<string, string | undefined>>): OpenStorageOptions {
+export function storageOptionsFromEnvironment(environment: Readonly<Record<string, string | undefined>>): StorageKeys {
   const read = (...names: string[]) => names.map((name) => environment[name]).find((value) => value !== undefined && value !== '')
   return {
     accessKey: read('AWS_ACCESS_KEY_ID'),
@@ -84,6 +88,16 @@ export function parseStorageAddress(address: string): StorageAddress {
   return { kind: 's3', endpoint: endpoint?.origin, bucket, prefix: folders.join('/') }
 }
 
+const endpointOf = (place: { readonly endpoint: string | undefined }, { endpoint, region }: StorageKeys): string =>
+  place.endpoint ?? endpoint ?? `https://s3.${region ?? 'us-east-1'}.amazonaws.com`
+
+/** An address as restic's own programs take it. */
+export function resticAddress(address: string, keys: StorageKeys = {}): string {
+  const place = parseStorageAddress(address)
+  if (place.kind === 'directory') return place.path
+  return `s3:${new URL(endpointOf(place, keys)).origin}/${[place.bucket, place.prefix].filter((part) => part !== '').join('/')}`
+}
+
 /**
  * The storage at an address, with retries where a network lies between. Nothing is read or written
  * yet. Throws `storage.wrong_place`, or `storage.forbidden` when the keys for a bucket are missing.
@@ -95,7 +109,6 @@ export function openStorage(address: string, options: OpenStorageOptions = {}): 
   if (accessKey === undefined || secretKey === undefined) {
     throw new StorageFailure('storage.forbidden', { bucket: place.bucket, reason: 'no access key or no secret key is given' })
   }
-  const amazon = `https://s3.${region ?? 'us-east-1'}.amazonaws.com`
-  const endpoint = place.endpoint ?? options.endpoint ?? amazon
+  const endpoint = endpointOf(place, options)
   return withRetry(s3Storage({ ...rest, region, accessKey, secretKey, endpoint, bucket: place.bucket, prefix: place.prefix }), retry)
 }

@@ -4,9 +4,8 @@
  * outdated: blobs that a prune has moved, or that a newer backup has brought, are looked for once more in the index of now.
  */
 import { Failure, openRepository, type Repository } from '@opencbr/engine'
-import { localStorage } from '@opencbr/storage'
 import type { VaultAccess } from '../protocol.ts'
-import { vaultDirectory } from '../vault-repository.ts'
+import { vaultPlace } from '../vault-repository.ts'
 
 /** Each holds its index: some 50 bytes for each blob of the vault. */
 const OPEN_MAX = 8
@@ -37,7 +36,7 @@ export class OpenVaults {
   }
 
   async take(access: VaultAccess): Promise<{ readonly vault: OpenVault, readonly release: () => void }> {
-    const key = vaultDirectory(access)
+    const key = access.address
     let entry = this.#entries.get(key)
     if (entry === undefined) {
       await this.#makeRoom()
@@ -75,7 +74,7 @@ export class OpenVaults {
 }
 
 async function openVault(access: VaultAccess): Promise<OpenVault> {
-  const repository = await openRepository(localStorage(vaultDirectory(access)), { password: access.password })
+  const repository = await openRepository(vaultPlace(access).storage, { password: access.password })
   try {
     await repository.loadIndex()
   } catch (error) {

@@ -78,9 +78,10 @@ async function askPassword(question: string): Promise<string> {
   if (process.stdin.isTTY !== true || process.stderr.isTTY !== true) {
     throw new RepositoryCommandFailure('failure', 'There is no password: give --password-file, OPENCBR_REPOSITORY_PASSWORD or RESTIC_PASSWORD.')
   }
-  process.stderr.write(question)
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() })
+  // Before the question: from now on the terminal shows nothing of what is typed.
   const dialogue = createInterface({ input: process.stdin, output: nowhere, terminal: true })
+  process.stderr.write(question)
   try {
     const password = await new Promise<string>((answer, refuse) => {
       dialogue.once('line', answer)

@@ -11,7 +11,7 @@ export function addServe(program: Command): void {
       + '(OPENCBR_DATABASE, default: SQLite in the data directory)')
     .option('--master-key-file <file>', 'the key that opens the secrets in the catalogue; servers that share a catalogue share it '
       + '(OPENCBR_MASTER_KEY_FILE, default: master.key in the data directory)')
-    .option('--storage <dir>', 'where vaults lie; servers that share a catalogue share it (OPENCBR_STORAGE, default: vaults in the data directory)')
+    .option('--storage <place>', 'where vaults lie: a directory, or s3://HOST/BUCKET/FOLDER with its keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; servers that share a catalogue share it (OPENCBR_STORAGE, default: vaults in the data directory)')
     .option('--allow-path <dir>', 'backups may read and restores may write inside this directory; may be repeated '
       + '(OPENCBR_ALLOW_PATH, separated by colons; default: none)', collect)
     .option('--region <name>', `the region that clients name (OPENCBR_REGION, default ${serveDefaults.region})`)

@@ -273,10 +273,12 @@ function addRecoveryKit(group: Command): void {
     const path = `/x/v1/{project_id}/vaults/${encodeURIComponent(await findVaultId(api, text))}/recovery-kit`
     const answer = await api.call<{ recovery_kit: RecoveryKit }>('GET', path)
     print(answer, () => {
-      const { repository, password, exists } = answer.recovery_kit
+      const { repository, password, variables, exists } = answer.recovery_kit
       if (!exists) printNote('The repository is made by the first backup of the vault.')
       printLine(`export RESTIC_REPOSITORY=${quoteForShell(repository)}`)
       printLine(`export RESTIC_PASSWORD=${quoteForShell(password)}`)
+      if (variables.length > 0) printNote('Who runs the service has the keys of the bucket, which restic needs besides.')
+      for (const name of variables) printLine(`# export ${name}=…`)
       printLine('# restic snapshots')
       printLine('# restic check --read-data')
       printLine('# restic restore latest --target /tmp/restored')

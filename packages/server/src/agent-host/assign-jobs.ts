@@ -6,14 +6,13 @@ import type { Assignment, BackupAssignment, SourceKind, VaultAccess } from '@ope
 import { excludePatterns, findAgentOfResource, statusOf, type AgentView } from '../agents/index.ts'
 import { findReadableBackup } from '../backups/index.ts'
 import type { Micros } from '../clock.ts'
-import { storageDir } from '../config.ts'
 import type { Transaction } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
 import type { ResourceId } from '../ids.ts'
 import { leaseJobs, parseJobPayload } from '../jobs/index.ts'
 import { findResource } from '../resources/index.ts'
-import { findVault, guardOf, openVaultPassword, roomOf } from '../vaults/index.ts'
+import { findVault, guardOf, openVaultPassword, placeOf, roomOf } from '../vaults/index.ts'
 import { endInFailure } from './end-job.ts'
 import { findJobBackup, ownerOf } from './job-backup.ts'
 import { startBackup } from './record-backup.ts'
@@ -91,7 +90,7 @@ async function openAccess(tx: Transaction, deps: AssignDeps, row: Row<'vaults'>)
   return {
     projectId: row.project_id,
     vaultId: row.id,
-    storageDir: storageDir(deps.config),
+    ...placeOf(deps.config, row),
     password,
     repositoryExpected: row.repository_url !== null,
     guard: await guardOf(tx, row) ?? null,

@@ -1,13 +1,12 @@
 /** Which backups a project may look into, and where their content lies. */
 import type { BackupPlace } from '@opencbr/agent'
 import { findReadableBackup } from '../backups/index.ts'
-import { storageDir } from '../config.ts'
 import type { Row } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
 import { Failure } from '../failures.ts'
 import type { BackupId, ProjectId } from '../ids.ts'
 import { parseUuid } from '../parse-id.ts'
-import { findVault, openVaultPassword } from '../vaults/index.ts'
+import { findVault, openVaultPassword, placeOf } from '../vaults/index.ts'
 
 /** Reading takes nothing away from a restore of the same backup. */
 const READABLE = new Set<Row<'backups'>['status']>(['available', 'waiting_restore', 'restoring'])
@@ -26,7 +25,7 @@ export async function getReadableBackup(
     backup,
     place: {
       vault: {
-        projectId: vault.project_id, vaultId: vault.id, storageDir: storageDir(deps.config), password: openVaultPassword(deps, vault),
+        projectId: vault.project_id, vaultId: vault.id, ...placeOf(deps.config, vault), password: openVaultPassword(deps, vault),
         repositoryExpected: true,
       },
       backupId: backup.id,

@@ -12,14 +12,14 @@
  * server sets it when a vault is locked, and the agent brings it up to date whenever it opens the repository.
  */
 import { setRemovalGuard, type RemovalGuard } from '@opencbr/engine'
-import { openStorage, StorageFailure, storageOptionsFromEnvironment } from '@opencbr/storage'
+import { openStorage, StorageFailure } from '@opencbr/storage'
 import { formatTime, type Micros } from '../clock.ts'
 import type { Reader } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
 import { Failure } from '../failures.ts'
 import type { ProjectId, VaultId } from '../ids.ts'
-import { repositoryOf } from './recovery-kit.ts'
+import { placeOf } from './recovery-kit.ts'
 
 type LockableVault = Pick<Row<'vaults'>, 'id' | 'project_id' | 'locked'>
 type LeavingBackup = Pick<Row<'backups'>, 'id' | 'auto_trigger' | 'expired_at'>
@@ -103,7 +103,8 @@ export async function guardOf(reader: Reader, vault: LockableVault & Pick<Row<'v
 export async function guardRepository(deps: Pick<Deps, 'db' | 'config'>, vault: Row<'vaults'>): Promise<void> {
   if (vault.repository_url === null) return
   try {
-    await setRemovalGuard(openStorage(repositoryOf(deps.config, vault), storageOptionsFromEnvironment(process.env)), await guardOf(deps.db, vault))
+    const { address, storageKeys } = placeOf(deps.config, vault)
+    await setRemovalGuard(openStorage(address, storageKeys), await guardOf(deps.db, vault))
   } catch (error) {
     if (!(error instanceof StorageFailure)) throw error
   }
