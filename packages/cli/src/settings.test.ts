@@ -29,6 +29,8 @@ function refusalOf(flags: ServeFlags, environment: Record<string, string> = {}):
 test('without any setting the service runs on loopback, and may read nothing', () => {
   assert.deepEqual(readServeSettings({}, {}, '/srv'), {
     dataDir: '/srv/data',
+    database: undefined,
+    masterKeyFile: undefined,
     listen: { host: '127.0.0.1', port: 8776 },
     region: 'local-1',
     allowPaths: [],
@@ -41,7 +43,7 @@ test('the command line wins over the environment, and that over the file', () =>
   const config = writeConfig({
     data: 'from-file', listen: '[::1]:1', allow_paths: ['/from/file'], region: 'file-1', strict_resources: true, log_level: 'error',
   })
-  const fromFile = { dataDir: '/srv/from-file', listen: { host: '::1', port: 1 }, region: 'file-1', allowPaths: ['/from/file'], strictResources: true, logLevel: 'error' }
+  const fromFile = { dataDir: '/srv/from-file', database: undefined, masterKeyFile: undefined, listen: { host: '::1', port: 1 }, region: 'file-1', allowPaths: ['/from/file'], strictResources: true, logLevel: 'error' }
   assert.deepEqual(readServeSettings({ config }, {}, '/srv'), fromFile)
   assert.deepEqual(readServeSettings({}, { OPENCBR_CONFIG: config }, '/srv'), fromFile)
 
@@ -50,7 +52,7 @@ test('the command line wins over the environment, and that over the file', () =>
     OPENCBR_STRICT_RESOURCES: 'false', OPENCBR_LOG_LEVEL: 'debug',
   }
   assert.deepEqual(readServeSettings({ config }, environment, '/srv'), {
-    dataDir: '/from/environment', listen: { host: 'localhost', port: 2 }, region: 'environment-1', allowPaths: ['/one', '/srv/two'],
+    dataDir: '/from/environment', database: undefined, masterKeyFile: undefined, listen: { host: 'localhost', port: 2 }, region: 'environment-1', allowPaths: ['/one', '/srv/two'],
     strictResources: false, logLevel: 'debug',
   })
 
@@ -58,7 +60,7 @@ test('the command line wins over the environment, and that over the file', () =>
     config, data: 'flag', listen: '0.0.0.0:3', allowPath: ['/flag'], region: 'flag-1', strictResources: true, logLevel: 'silent',
   }
   assert.deepEqual(readServeSettings(flags, environment, '/srv'), {
-    dataDir: '/srv/flag', listen: { host: '0.0.0.0', port: 3 }, region: 'flag-1', allowPaths: ['/flag'], strictResources: true, logLevel: 'silent',
+    dataDir: '/srv/flag', database: undefined, masterKeyFile: undefined, listen: { host: '0.0.0.0', port: 3 }, region: 'flag-1', allowPaths: ['/flag'], strictResources: true, logLevel: 'silent',
   })
 })
 
@@ -75,8 +77,22 @@ test('a wrong setting is named, and where it stands', () => {
   assert.match(refusalOf({}, { OPENCBR_STRICT_RESOURCES: 'perhaps' }), /OPENCBR_STRICT_RESOURCES must be true or false/)
   assert.match(refusalOf({ config: writeConfig({ region: 7 }) }), /region in .* must be a text/)
   assert.match(refusalOf({ config: writeConfig({ allow_paths: '/one' }) }), /allow_paths in .* must be a list of texts/)
-  assert.match(refusalOf({ config: writeConfig({ allowPaths: [] }) }), /unknown member allowPaths; known are data, listen/)
+  assert.match(refusalOf({ config: writeConfig({ allowPaths: [] }) }), /unknown member allowPaths; known are data, .*listen/)
   assert.match(refusalOf({ config: writeConfig('{') }), /cannot be read/)
   assert.match(refusalOf({ config: writeConfig([]) }), /is not a JSON object/)
   assert.match(refusalOf({ config: join(folder, 'missing.json') }), /cannot be read: ENOENT/)
+})
+
+test('vaults lie in a directory, or in a bucket whose keys are in the environment', () => {
+  const keys = { AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 's' }
+  const read = (storage: string, environment: Record<string, string> = {}) => {
+    const { storage: place, storageKeys } = readServeSettings({ storage }, environment, '/srv')
+    return { place, accessKey: storageKeys?.accessKey }
+  }
+  assert.deepEqual(read('vaults', keys), { place: '/srv/vaults', accessKey: undefined })
+  assert.deepEqual(read('file:///mnt/vaults'), { place: '/mnt/vaults', accessKey: undefined })
+  assert.deepEqual(read('s3://s3.example.org/bucket/vaults', keys), { place: 's3://s3.example.org/bucket/vaults', accessKey: 'a' })
+  assert.match(refusalOf({ storage: 's3://s3.example.org/bucket' }), /AWS_ACCESS_KEY_ID/)
+  assert.match(refusalOf({ storage: 'ftp://example.org/x' }, keys), /unknown kind of address/)
+  assert.ok(!refusalOf({ storage: 's3://user:hidden@example.org/bucket' }, keys).includes('hidden'))
 })
