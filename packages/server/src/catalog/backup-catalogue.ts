@@ -10,7 +10,7 @@ import { StartRefusal } from '../data-directory.ts'
 import { identifyCatalogue, verifyMasterKey } from '../db/catalogue-facts.ts'
 import { openDatabase } from '../db/database.ts'
 import { openSecrets } from '../secrets.ts'
-import { openVaultPassword, repositoryOf } from '../vaults/index.ts'
+import { openVaultPassword, placeOf } from '../vaults/index.ts'
 import { writeCatalogueFile } from './catalogue-file.ts'
 
 /** Marks the snapshots that hold a copy of a catalogue, and says of which. */
@@ -37,7 +37,7 @@ export async function backUpCatalogue(config: ServerConfig, clock: Clock, vault:
       throw new StartRefusal(only === undefined ? `There is no vault ${vault}.` : `Several vaults are named ${vault}: use the id of one.`)
     }
     if (only.repository_url === null) throw new StartRefusal(`The vault ${vault} has no repository before its first backup.`)
-    target = { location: repositoryOf(config, only), password: openVaultPassword({ secrets }, only), catalogueId: await identifyCatalogue(db) }
+    target = { location: placeOf(config, only).address, password: openVaultPassword({ secrets }, only), catalogueId: await identifyCatalogue(db) }
   } finally {
     await db.destroy()
   }
