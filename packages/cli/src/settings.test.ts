@@ -83,15 +83,16 @@ test('a wrong setting is named, and where it stands', () => {
   assert.match(refusalOf({ config: join(folder, 'missing.json') }), /cannot be read: ENOENT/)
 })
 
+function readPlace(storage: string, environment: Record<string, string> = {}): { place: string | undefined, accessKey: string | undefined } {
+  const { storage: place, storageKeys } = readServeSettings({ storage }, environment, '/srv')
+  return { place, accessKey: storageKeys?.accessKey }
+}
+
 test('vaults lie in a directory, or in a bucket whose keys are in the environment', () => {
   const keys = { AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 's' }
-  const read = (storage: string, environment: Record<string, string> = {}) => {
-    const { storage: place, storageKeys } = readServeSettings({ storage }, environment, '/srv')
-    return { place, accessKey: storageKeys?.accessKey }
-  }
-  assert.deepEqual(read('vaults', keys), { place: '/srv/vaults', accessKey: undefined })
-  assert.deepEqual(read('file:///mnt/vaults'), { place: '/mnt/vaults', accessKey: undefined })
-  assert.deepEqual(read('s3://s3.example.org/bucket/vaults', keys), { place: 's3://s3.example.org/bucket/vaults', accessKey: 'a' })
+  assert.deepEqual(readPlace('vaults', keys), { place: '/srv/vaults', accessKey: undefined })
+  assert.deepEqual(readPlace('file:///mnt/vaults'), { place: '/mnt/vaults', accessKey: undefined })
+  assert.deepEqual(readPlace('s3://s3.example.org/bucket/vaults', keys), { place: 's3://s3.example.org/bucket/vaults', accessKey: 'a' })
   assert.match(refusalOf({ storage: 's3://s3.example.org/bucket' }), /AWS_ACCESS_KEY_ID/)
   assert.match(refusalOf({ storage: 'ftp://example.org/x' }, keys), /unknown kind of address/)
   assert.ok(!refusalOf({ storage: 's3://user:hidden@example.org/bucket' }, keys).includes('hidden'))
