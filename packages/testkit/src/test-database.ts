@@ -24,13 +24,13 @@ async function serverUrl(): Promise<string> {
   return (await ownServer).url
 }
 
-/** A new database in PostgreSQL. With a name, the one that has been made under this name. */
-export async function makePostgresDatabase(name?: string): Promise<TestDatabase> {
+/** A new database in PostgreSQL. With a name, the one that has been made under this name. With a locale, texts sort by it. */
+export async function makePostgresDatabase(name?: string, { icuLocale }: { readonly icuLocale?: string } = {}): Promise<TestDatabase> {
   const server = await serverUrl()
   const database = `opencbr_${name === undefined ? randomBytes(12).toString('hex') : createHash('sha256').update(name).digest('hex').slice(0, 24)}`
   await administer(server, async (client) => {
     const { rowCount } = await client.query('select from pg_database where datname = $1', [database])
-    if (rowCount === 0) await client.query(`create database ${database} template template0`)
+    if (rowCount === 0) await client.query(`create database ${database} template template0${icuLocale === undefined ? '' : ` locale_provider icu icu_locale '${icuLocale}'`}`)
   })
   const url = new URL(server)
   url.pathname = `/${database}`

@@ -56,19 +56,41 @@ class CatalogueQueryCompiler extends PostgresQueryCompiler {
   }
 }
 
+interface QueryAnswer {
+  readonly command: string
+  readonly rowCount: number | null
+  readonly rows: unknown[]
+}
+
 class NodePostgresConnection implements DatabaseConnection {
   readonly #client: PoolClient
+  /** Whether it must not be used again. */
+  isBroken = false
 
   constructor(client: PoolClient) {
     this.#client = client
   }
 
   async executeQuery<Row>(query: CompiledQuery): Promise<QueryResult<Row>> {
-    const { command, rowCount, rows } = await this.#client.query(query.sql, [...query.parameters])
+    const { command, rowCount, rows } = await this.query(query.sql, [...query.parameters])
     if (command === 'INSERT' || command === 'UPDATE' || command === 'DELETE') {
       return { rows: rows as Row[], numAffectedRows: BigInt(rowCount ?? 0) }
     }
     return { rows: (rows ?? []) as Row[] }
+  }
+
+  async query(text: string, parameters?: unknown[]): Promise<QueryAnswer> {
+    try {
+      return await this.#client.query(text, parameters)
+    } catch (error) {
+      // A statement that the server refuses says how severe it is; all else is about the connection.
+      if ((error as { severity?: unknown }).severity !== 'ERROR') this.isBroken = true
+      throw error
+    }
+  }
+
+  release(): void {
+    this.#client.release(this.isBroken)
   }
 
   streamQuery(): never {
@@ -78,8 +100,6 @@ class NodePostgresConnection implements DatabaseConnection {
 
 class NodePostgresDriver implements Driver {
   readonly #pool: Pool
-  readonly #clients = new Map<DatabaseConnection, PoolClient>()
-  readonly #broken = new Set<DatabaseConnection>()
 
   constructor(pool: Pool) {
     this.#pool = pool
@@ -88,48 +108,50 @@ class NodePostgresDriver implements Driver {
   async init(): Promise<void> {}
 
   async acquireConnection(): Promise<DatabaseConnection> {
-    const client = await this.#pool.connect()
-    const connection = new NodePostgresConnection(client)
-    this.#clients.set(connection, client)
-    return connection
+    return new NodePostgresConnection(await this.#pool.connect())
   }
 
   async releaseConnection(connection: DatabaseConnection): Promise<void> {
-    const isBroken = this.#broken.delete(connection)
-    this.#clients.get(connection)?.release(isBroken)
-    this.#clients.delete(connection)
+    ours(connection).release()
   }
 
   async beginTransaction(connection: DatabaseConnection, { accessMode }: TransactionSettings): Promise<void> {
+    const own = ours(connection)
     if (accessMode === 'read only') {
-      await connection.executeQuery(CompiledQuery.raw('start transaction isolation level repeatable read read only'))
+      await own.query('start transaction isolation level repeatable read read only')
       return
     }
     try {
-      await this.#clients.get(connection)?.query(`begin; select pg_advisory_xact_lock(${WRITE_LOCK_KEY})`)
+      await own.query(`begin; select pg_advisory_xact_lock(${WRITE_LOCK_KEY})`)
     } catch (error) {
       // Begun, but not alone: the connection must not come back from the pool inside a transaction.
-      this.#broken.add(connection)
+      own.isBroken = true
       throw error
     }
   }
 
   async commitTransaction(connection: DatabaseConnection): Promise<void> {
-    const answer = await this.#clients.get(connection)?.query('commit')
+    const { command } = await ours(connection).query('commit')
     // What PostgreSQL says when a statement had failed, and the failure was caught and forgotten.
-    if (answer?.command === 'ROLLBACK') throw new Error('The transaction could not be committed: one of its statements had failed.')
+    if (command === 'ROLLBACK') throw new Error('The transaction could not be committed: one of its statements had failed.')
   }
 
   async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
+    const own = ours(connection)
     try {
-      await connection.executeQuery(CompiledQuery.raw('rollback'))
+      await own.query('rollback')
     } catch {
       // Why it is rolled back matters more, and is thrown already; without its connection it ends by itself.
-      this.#broken.add(connection)
+      own.isBroken = true
     }
   }
 
   async destroy(): Promise<void> {
     await this.#pool.end()
   }
+}
+
+function ours(connection: DatabaseConnection): NodePostgresConnection {
+  if (!(connection instanceof NodePostgresConnection)) throw new TypeError('a connection of another driver')
+  return connection
 }

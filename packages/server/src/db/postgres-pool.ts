@@ -36,6 +36,8 @@ export async function openPostgresPool(url: string): Promise<Pool> {
   } as PoolConfig)
   // A connection that breaks while nobody uses it: the pool has thrown it away already.
   pool.on('error', () => {})
+  // One that breaks while it is used: its query fails, which is enough; unheard, the event would end the server.
+  pool.on('connect', (client) => client.on('error', () => {}))
   try {
     const client = await pool.connect().catch((error: Error) => {
       throw new StartRefusal(`The database ${shown} cannot be reached: ${reasonOf(error)}`, { cause: error })
