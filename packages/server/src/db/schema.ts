@@ -576,7 +576,14 @@ export interface ManifestMarkTable {
   written: number
 }
 
+/** One row: grows whenever what a credential is good for may have changed. Kept by triggers. */
+export interface IdentityRevisionTable {
+  id: number
+  revision: number
+}
+
 export interface Schema {
+  identity_revision: IdentityRevisionTable
   manifest_marks: ManifestMarkTable
   verifications: VerificationTable
   vault_scrubs: VaultScrubTable

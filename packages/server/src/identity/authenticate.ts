@@ -1,10 +1,12 @@
 import { timingSafeEqual } from 'node:crypto'
 import { isSignature, parseAuthorization, signedAtMs, verifySignature } from '@opencbr/contract'
 import type { Deps } from '../deps.ts'
+import type { Reader } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import { findGrantedProject, listGrantedProjects, readRights } from './assignment-store.ts'
 import { accessKeyPurpose, makeIdentity, type Identity } from './identity.ts'
 import { findAccessKey, findUser, type UserAndDomain } from './identity-store.ts'
+import { findIdentityRevision, recallToken, rememberToken } from './token-memory.ts'
 import { findToken, hashToken } from './token-store.ts'
 
 /** A request as it came on the wire: signatures cover the raw bytes. */
@@ -37,14 +39,26 @@ export async function authenticate(
 
 async function authenticateToken({ db, clock }: Pick<Deps, 'db' | 'clock'>, token: string): Promise<Identity | Refused> {
   const refused = { refused: 'decrypt token fail' }
-  const row = await findToken(db, token, clock.now())
-  if (row === undefined) return refused
-  const owner = await findUser(db, row.user_id)
-  if (owner === undefined) return refused
-  if (row.project_id === null) return makeIdentity(owner, undefined, await readRights(db, owner.user, undefined))
-  // Looked up again at every call: a role that was taken away ends its tokens.
-  const granted = await findGrantedProject(db, owner.user, row.project_id)
-  return granted === undefined ? refused : makeIdentity(owner, granted.project, granted.rights)
+  const now = clock.now()
+  const hash = hashToken(token)
+  // Looked at again at every call: a role that was taken away ends its tokens.
+  const revision = await findIdentityRevision(db)
+  const known = recallToken(db, hash, revision, now)
+  if (known !== undefined) return known
+  const row = await findToken(db, token, now)
+  const owner = row === undefined ? undefined : await findUser(db, row.user_id)
+  if (row === undefined || owner === undefined) return refused
+  const identity = await identityOf(db, owner, row.project_id)
+  if (identity === undefined) return refused
+  rememberToken(db, hash, { revision, expiresAt: row.expires_at, identity })
+  return identity
+}
+
+/** Undefined when the user may not act in the project. */
+async function identityOf(db: Reader, owner: UserAndDomain, projectId: string | null): Promise<Identity | undefined> {
+  if (projectId === null) return makeIdentity(owner, undefined, await readRights(db, owner.user, undefined))
+  const granted = await findGrantedProject(db, owner.user, projectId)
+  return granted === undefined ? undefined : makeIdentity(owner, granted.project, granted.rights)
 }
 
 async function authenticateSignature(

@@ -8,6 +8,7 @@ import * as verify from './007-verify.ts'
 import * as servers from './008-servers.ts'
 import * as manifests from './009-manifests.ts'
 import * as backupLists from './010-backup-lists.ts'
+import * as identityRevision from './011-identity-revision.ts'
 
 /** In the order in which they run; names are recorded in the database. */
 export const migrations: Record<string, Migration> = {
@@ -20,4 +21,5 @@ export const migrations: Record<string, Migration> = {
   '008-servers': servers,
   '009-manifests': manifests,
   '010-backup-lists': backupLists,
+  '011-identity-revision': identityRevision,
 }
