@@ -1,9 +1,12 @@
 /** Policies and their binding to vaults, over the real API. */
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import type { Backup, Checkpoint, OperationLog, Policy, PolicyPreview, PolicyRun, Vault } from '@opencbr/contract'
-import { startTestService, type TestService } from '@opencbr/testkit'
+import { ManualClock, startTestService, type TestService } from '@opencbr/testkit'
 import { addTenant } from './support/tenants.ts'
 
 const POLICIES = '/v3/{project_id}/policies'
@@ -328,4 +331,29 @@ test('one project neither sees nor binds nor previews the policies of another', 
     ['POST', '/v3/{project_id}/checkpoints', { checkpoint: { vault_id: vault.id, parameters: { policy_id: theirs.id } } }],
   ] as const) await refused(service, '6000', /./, method, path, body)
   assert.equal((await other.call('GET', `${POLICIES}/${theirs.id}`)).status, 200)
+})
+
+test('a service that was down when a policy was due makes up for it when it starts again', async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'opencbr-policies-'))
+  try {
+    const clock = new ManualClock()
+    let policyId = ''
+    {
+      await using service = await startTestService({ agent: 'none', dataDir, clock })
+      const policy = await create(service, nightly(pattern('FREQ=DAILY;INTERVAL=1;BYHOUR=06;BYMINUTE=00')))
+      policyId = policy.id
+      await createVault(service, { backup_policy_id: policy.id, resources: [{ id: randomUUID(), type: 'OS::Sfs::Turbo' }] })
+      await service.service.scheduler.tick()
+    }
+    clock.advanceSeconds(3 * 24 * 3600)
+    await using service = await startTestService({ agent: 'none', dataDir, clock })
+    await service.service.scheduler.tick()
+    await service.service.scheduler.tick()
+    const { body } = await service.call<{ runs: PolicyRun[] }>('GET', `/x/v1/{project_id}/policies/${policyId}/runs`)
+    assert.deepEqual(body.runs.map((run) => [run.due_at, run.missed_runs, run.outcome]), [['2026-01-18T06:00:00.000000', 2, 'started']])
+    const { body: tasks } = await service.call<{ operation_logs: OperationLog[] }>('GET', '/v3/{project_id}/operation-logs')
+    assert.deepEqual(tasks.operation_logs.map((task) => task.extra_info.schedule), [{ due_at: '2026-01-18T06:00:00.000000', missed_runs: 2, moved: false }])
+  } finally {
+    await rm(dataDir, { recursive: true, force: true })
+  }
 })
