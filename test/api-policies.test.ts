@@ -302,17 +302,20 @@ test('a manual run may be declared automatic, and is then kept by the policy tha
   await using service = await startTestService({ agent: 'none' })
   const [bound, named] = [await create(service), await create(service, nightly(keeps({ retention_duration_days: 3 })))]
   const vault = await createVault(service, { backup_policy_id: bound.id, resources: [randomUUID(), randomUUID(), randomUUID()].map((id) => ({ id, type: 'OS::Sfs::Turbo' })) })
+  const days: number[] = []
   const run = async (place: number, parameters: object): Promise<string | null> => {
     const answer = await service.call<{ checkpoint: Checkpoint }>('POST', '/v3/{project_id}/checkpoints', {
       checkpoint: { vault_id: vault.id, parameters: { resources: [vault.resources[place]?.id], ...parameters } },
     })
     assert.equal(answer.status, 200, JSON.stringify(answer.body))
+    days.push(answer.body.checkpoint.extra_info.retention_duration)
     const { body } = await service.call<{ backups: Backup[] }>('GET', `/v3/{project_id}/backups?checkpoint_id=${answer.body.checkpoint.id}`)
     return body.backups[0]?.expired_at ?? null
   }
   assert.equal(await run(0, {}), null)
   assert.equal(await run(1, { auto_trigger: true }), '2026-02-14T08:30:00.000000')
   assert.equal(await run(2, { auto_trigger: true, policy_id: named.id }), '2026-01-18T08:30:00.000000')
+  assert.deepEqual(days, [-1, 30, 3])
 })
 
 test('one project neither sees nor binds nor previews the policies of another', async () => {

@@ -1,19 +1,22 @@
 import type { Checkpoint } from '@opencbr/contract'
-import { formatTime } from '../clock.ts'
+import { formatTime, type Micros } from '../clock.ts'
 import type { Row } from '../db/schema.ts'
 import { parseSkipped, type CheckpointResource } from './checkpoint-store.ts'
 
 const BYTES_PER_MB = 1024 * 1024
+const MICROS_PER_DAY = 24 * 3600 * 1_000_000
 
 /** A checkpoint with what its answer also needs. */
 export interface CheckpointView {
   readonly checkpoint: Row<'checkpoints'>
   readonly vault: { readonly name: string, readonly provider_id: string }
   readonly resources: readonly CheckpointResource[]
+  /** The end that a policy gave its backups; null when they have none. */
+  readonly expiredAt: Micros | null
 }
 
 /** Sizes and counts are texts here, and integers in vaults: clients parse both that strictly. */
-export function checkpointToWire({ checkpoint, vault, resources }: CheckpointView): Checkpoint {
+export function checkpointToWire({ checkpoint, vault, resources, expiredAt }: CheckpointView): Checkpoint {
   return {
     id: checkpoint.id,
     project_id: checkpoint.project_id,
@@ -35,6 +38,11 @@ export function checkpointToWire({ checkpoint, vault, resources }: CheckpointVie
       })),
       skipped_resources: parseSkipped(checkpoint.skipped_resources),
     },
-    extra_info: { name: checkpoint.name, description: checkpoint.description, retention_duration: -1 },
+    extra_info: { name: checkpoint.name, description: checkpoint.description, retention_duration: daysFrom(checkpoint.created_at, expiredAt) },
   }
+}
+
+/** Whole days, as policies count them; -1 when there is no end. */
+function daysFrom(createdAt: Micros, expiredAt: Micros | null): number {
+  return expiredAt === null ? -1 : Math.round((expiredAt - createdAt) / MICROS_PER_DAY)
 }

@@ -19,5 +19,8 @@ export async function findCheckpointView(reader: Reader, projectId: ProjectId, i
     .executeTakeFirst()
   // A vault takes its checkpoints along; without it there is nothing left to show.
   if (vault === undefined) return undefined
-  return { checkpoint, vault, resources: await listCheckpointResources(reader, projectId, checkpoint) }
+  const { expired_at: expiredAt } = await reader.selectFrom('backups').select(({ fn }) => fn.max('expired_at').as('expired_at'))
+    .where('project_id', '=', projectId).where('checkpoint_id', '=', id).where('policy_id', 'is not', null)
+    .executeTakeFirstOrThrow()
+  return { checkpoint, vault, expiredAt: expiredAt === null ? null : Number(expiredAt), resources: await listCheckpointResources(reader, projectId, checkpoint) }
 }
