@@ -23,7 +23,7 @@ export function vaultToWire({ vault, resources, tags }: VaultView): Vault {
       allocated: vault.protect_type === 'replication' ? 0 : resources.reduce((sum, resource) => sum + resource.size_gb, 0),
       protect_type: vault.protect_type,
       object_type: vault.object_type as Vault['billing']['object_type'],
-      spec_code: specCodeOf(vault.object_type),
+      spec_code: specCodeOf(vault),
       cloud_type: vault.cloud_type as Vault['billing']['cloud_type'],
       consistent_level: vault.consistent_level as Vault['billing']['consistent_level'],
       charging_mode: 'post_paid',

@@ -49,8 +49,10 @@ function kindUnsupported(member: string, value: string): Failure {
   return new Failure('vault.kind_unsupported', { field: `vault.billing.${member}`, value })
 }
 
-export function specCodeOf(objectType: string): string {
-  return kinds[objectType as ObjectType]?.specCode ?? ''
+/** The cloud's product for a vault, also for kinds that cannot be made here and are only in catalogues made for benchmarks. */
+export function specCodeOf({ object_type: objectType, protect_type: protectType }: Pick<Row<'vaults'>, 'object_type' | 'protect_type'>): string {
+  if (protectType === 'replication') return 'vault.replication.server.normal'
+  return kinds[objectType as ObjectType]?.specCode ?? (objectType === 'rds' ? 'vault.backup.rds.normal' : 'vault.hybrid.server.normal')
 }
 
 /** The kinds of resources that a vault takes. */
