@@ -207,7 +207,7 @@ test('a task that shows no sign of going on ends as timeout, and the next one ru
   let stuck: string
   {
     // Only what waits here may be impatient: on a busy machine real work may be quiet for seconds.
-    await using impatient = await startBackupService({ root, dataDir }, { agent: { aliveEveryMs: 50, stuckAfterMs: 1000, lockPatienceMs: 600_000 } })
+    await using impatient = await startBackupService({ root, dataDir }, { agent: { aliveEveryMs: 1000, stuckAfterMs: 2000, lockPatienceMs: 600_000 } })
     const { steps } = impatient
     await using _lock = await lockOut(await steps.recoveryKit(vaultId))
     const checkpoint = await steps.startCheckpoint(vaultId)

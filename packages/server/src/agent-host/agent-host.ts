@@ -106,6 +106,8 @@ function createHost(
   }
   let agent: AgentProcess | undefined
   let watch: JobWatch | undefined
+  /** A sign of life waits for its turn to be looked at. */
+  let isLookDue = false
   let restart: NodeJS.Timeout | undefined
   let earlyDeaths = 0
   let closing = false
@@ -134,9 +136,15 @@ function createHost(
     restart = undefined
     const startedWatch = createJobWatch({ quietTicksMax: inTicks(stuckAfterMs), stopTicksMax: inTicks(jobStopPatienceMs) })
     const started: AgentProcess = startAgentProcess(membership.newHolder(), settings, (message) => {
-      // With nothing to do there is nothing to watch.
-      if (message.type === 'alive' && message.jobs.length === 0) return
-      turn = turn.then(() => handle(started, message))
+      if (message.type === 'alive') {
+        // With nothing to do there is nothing to watch; and who is slow to look must not fall behind.
+        if (message.jobs.length === 0 || isLookDue) return
+        isLookDue = true
+      }
+      turn = turn.then(() => {
+        if (message.type === 'alive') isLookDue = false
+        return handle(started, message)
+      })
     }, log)
     agent = started
     watch = startedWatch
