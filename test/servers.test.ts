@@ -122,6 +122,23 @@ test('when a server is killed in the middle, the other finishes its jobs, and lo
   assert.equal((await again.steps.get<{ count: number }>('/v3/{project_id}/backups')).count, 3)
 }))
 
+test('of servers that start at once on a new catalogue one makes the first user', () => withSite(async ({ base, database }) => {
+  const masterKeyFile = join(base, 'shared.key')
+  await fs.writeFile(masterKeyFile, randomFillSync(Buffer.alloc(32)))
+  const services = await Promise.all(['one', 'two', 'three'].map((name) => openService({
+    dataDir: join(base, name), masterKeyFile, database, listen: { host: '127.0.0.1', port: 0 }, region: 'local-1', allowPaths: [], strictResources: false, logLevel: 'silent',
+  })))
+  try {
+    const [first] = services
+    assert.equal((await first?.deps.db.selectFrom('users').selectAll().execute())?.length, 1)
+    const told = await Promise.all(['one', 'two', 'three'].map((name) => fs.readFile(join(base, name, 'bootstrap.json'), 'utf8').then(() => 1, () => 0)))
+    assert.equal(told.reduce<number>((sum, one) => sum + one, 0), 1)
+    assert.equal((await first?.deps.db.selectFrom('servers').selectAll().execute())?.length, 3)
+  } finally {
+    for (const service of services) await service.close()
+  }
+}))
+
 test('a server with another master key, and one whose catalogue cannot be reached, does not start and says why', () => withSite(async ({ base, database, start }) => {
   {
     await using _one = await start('one')

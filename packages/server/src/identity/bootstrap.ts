@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ServerConfig } from '../config.ts'
 import { StartRefusal, writePrivateFile } from '../data-directory.ts'
@@ -61,17 +61,23 @@ export async function makeBootstrapUser({ db, clock, config, secrets }: Pick<Dep
   // other way round it would leave a user whose password nobody knows.
   await writeBootstrap(config, bootstrap)
   const createdAt = clock.now()
-  await db.transaction().execute((tx) => insertTenant(tx, {
-    domain: { id: ids.domain, name: bootstrap.domain_name, created_at: createdAt },
-    project: { id: ids.project, domain_id: ids.domain, name: bootstrap.project_name, created_at: createdAt },
-    user: { id: ids.user, domain_id: ids.domain, name: bootstrap.user_name, password_hash: passwordHash, created_at: createdAt },
-    accessKey: {
-      access_key: bootstrap.access_key,
-      user_id: ids.user,
-      secret_sealed: secrets.seal(accessKeyPurpose(bootstrap.access_key), bootstrap.secret_key),
-      created_at: createdAt,
-    },
-  }))
+  const isFirst = await db.transaction().execute(async (tx) => {
+    // Of servers that start at once on a shared catalogue, one makes the user.
+    if (await hasDomains(tx)) return false
+    await insertTenant(tx, {
+      domain: { id: ids.domain, name: bootstrap.domain_name, created_at: createdAt },
+      project: { id: ids.project, domain_id: ids.domain, name: bootstrap.project_name, created_at: createdAt },
+      user: { id: ids.user, domain_id: ids.domain, name: bootstrap.user_name, password_hash: passwordHash, created_at: createdAt },
+      accessKey: {
+        access_key: bootstrap.access_key,
+        user_id: ids.user,
+        secret_sealed: secrets.seal(accessKeyPurpose(bootstrap.access_key), bootstrap.secret_key),
+        created_at: createdAt,
+      },
+    })
+    return true
+  })
+  if (!isFirst) await rm(bootstrapPath(config), { force: true })
 }
 
 /**
