@@ -160,8 +160,9 @@ function* canonicalRequests(request: SignableRequest, signedHeaders: readonly st
 }
 
 function canonicalValue(request: SignableRequest, name: string, form: SigningForm): string {
-  const value = (headerText(request, name) ?? '').trim()
-  return form.kind === 'scoped' ? value.replaceAll(/\s+/g, ' ') : value
+  // Blanks of HTTP, and no others: what else a text may call white space is content, and signed as it is.
+  const value = (headerText(request, name) ?? '').replaceAll(/^[ \t]+|[ \t]+$/g, '')
+  return form.kind === 'scoped' ? value.replaceAll(/[ \t]+/g, ' ') : value
 }
 
 function headerText(request: Pick<SignableRequest, 'headers'>, name: string): string | undefined {
