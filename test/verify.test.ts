@@ -62,6 +62,9 @@ async function scrubRun({ service: { service: { deps } } }: BackupService) {
 test('a whole backup verifies at every level, and a flipped bit is found, and named by pack and by path', async () => {
   await using world = await startBackupService()
   const { steps, service } = world
+  const locked = await makeFolder(world, 'mail/locked', { secret: 'x' })
+  await fs.chmod(join(locked, 'secret'), 0o400)
+  await fs.chmod(locked, 0o500)
   const folder = await makeFolder(world, 'mail', { small: 'text', big: randomBytes(3 * MIB), empty: '' })
   const other = await makeFolder(world, 'other', { fine: randomBytes(MIB) })
   const [mailId, otherId] = [await steps.declare(folder), await steps.declare(other)]
@@ -69,14 +72,18 @@ test('a whole backup verifies at every level, and a flipped bit is found, and na
   const backups = await steps.backUp(vaultId)
   const [mail, fine] = [mailId, otherId].map((id) => backups.find((each) => each.resource_id === id))
   assert.ok(mail !== undefined && fine !== undefined)
+  await fs.chmod(locked, 0o700)
 
   for (const order of [{ level: 'structure' }, { level: 'sample', sample_percent: 50 }, { level: 'data' }]) {
     const ended = await verify(world, `backups/${mail.id}`, order)
     assert.deepEqual([ended.status, ended.whole, ended.findings, ended.error_info], ['success', true, [], { code: '', message: '' }], order.level)
     if (order.level === 'structure') assert.equal(ended.bytes_read, 0)
-    if (order.level === 'data') assert.equal(ended.bytes_read, 3 * MIB + 4)
+    if (order.level === 'data') assert.equal(ended.bytes_read, 3 * MIB + 5)
     assert.equal(ended.backup_id, mail.id)
   }
+  const drill = await verify(world, `backups/${mail.id}`, { level: 'drill' })
+  assert.deepEqual([drill.status, drill.whole, drill.bytes_read], ['success', true, 3 * MIB + 5])
+  assert.deepEqual(await fs.readdir(join(world.dataDir, 'drills')), [])
   const vaultBefore = await verify(world, `vaults/${vaultId}`, { level: 'data' })
   assert.deepEqual([vaultBefore.status, vaultBefore.snapshots, vaultBefore.packs], ['success', 2, vaultBefore.packs_read])
 
@@ -88,6 +95,9 @@ test('a whole backup verifies at every level, and a flipped bit is found, and na
 
   assert.equal((await verify(world, `backups/${mail.id}`, { level: 'structure' })).status, 'success')
   assert.equal((await verify(world, `backups/${fine.id}`, { level: 'data' })).status, 'success')
+  const failedDrill = await verify(world, `backups/${mail.id}`, { level: 'drill' })
+  assert.deepEqual([failedDrill.status, failedDrill.whole], ['failed', false])
+  assert.ok(failedDrill.findings?.some((finding) => finding.path === join(folder, 'big')))
   for (const [path, snapshotId] of [[`backups/${mail.id}`, mail.extend_info['snapshot_id']], [`vaults/${vaultId}`, undefined]] as const) {
     const ended = await verify(world, path, { level: 'data' })
     assert.deepEqual([ended.status, ended.whole, ended.error_info.code], ['failed', false, 'BackupService.9910'])
@@ -100,14 +110,14 @@ test('a whole backup verifies at every level, and a flipped bit is found, and na
   }
 
   const { events } = await steps.get<{ events: { message: string, facts: object }[] }>(`/x/v1/{project_id}/events?kind=vault.damaged&vault_id=${vaultId}`)
-  assert.equal(events.length, 2)
+  assert.equal(events.length, 3)
   assert.match(events[0]?.message ?? '', new RegExp(packId))
 
   const list = await steps.get<{ verifications: Verification[], count: number }>(`/x/v1/{project_id}/verifications?backup_id=${mail.id}&limit=2`)
-  assert.equal(list.count, 5)
-  assert.deepEqual(list.verifications.map((each) => each.level), ['data', 'structure'])
+  assert.equal(list.count, 7)
+  assert.deepEqual(list.verifications.map((each) => each.level), ['data', 'drill'])
   const next = await steps.get<{ verifications: Verification[] }>(`/x/v1/{project_id}/verifications?backup_id=${mail.id}&limit=9&marker=${list.verifications[1]?.id}`)
-  assert.deepEqual(next.verifications.map((each) => each.level), ['data', 'sample', 'structure'])
+  assert.deepEqual(next.verifications.map((each) => each.level), ['structure', 'drill', 'data', 'sample', 'structure'])
   // The cloud's list of tasks knows no such kind, and does not show them.
   assert.ok((await steps.tasks()).every((task) => task.operation_type === 'backup'))
 
@@ -115,6 +125,17 @@ test('a whole backup verifies at every level, and a flipped bit is found, and na
   const [kept] = (await again.steps.get<{ verifications: Verification[] }>(`/x/v1/{project_id}/verifications?vault_id=${vaultId}&limit=1`)).verifications
   assert.equal(kept?.status, 'failed')
   assert.equal(service.projectId, kept.project_id)
+})
+
+test('a drill restores a disk for practice, and leaves nothing behind', async () => {
+  await using world = await startBackupService()
+  const path = join(world.root, 'disk.img')
+  await fs.writeFile(path, randomBytes(2 * MIB))
+  await fs.truncate(path, 9 * MIB)
+  const [backup] = await world.steps.backUp(await world.steps.createVault('disk', [await world.steps.declare(path, 'OS::Cinder::Volume')]))
+  const drill = await verify(world, `backups/${backup?.id}`, { level: 'drill' })
+  assert.deepEqual([drill.status, drill.whole, drill.bytes_read, drill.error_info.message], ['success', true, 9 * MIB, ''])
+  assert.deepEqual(await fs.readdir(join(world.dataDir, 'drills')), [])
 })
 
 test('a verification refuses what it cannot do, names the field, and is asked for once at a time', async () => {
@@ -134,6 +155,7 @@ test('a verification refuses what it cannot do, names the field, and is asked fo
   await refused('POST', 'backups/x/verify', { verification: { level: 'data' } }, 400, '9900', /backup_id/)
   await refused('POST', `vaults/${nobody}/verify`, { verification: { level: 'data' } }, 404, '6105', /does not exist/)
   await refused('POST', `vaults/${vaultId}/verify`, { verification: { level: 'all' } }, 400, '9900', /verification\.level/)
+  await refused('POST', `vaults/${vaultId}/verify`, { verification: { level: 'drill' } }, 400, '9900', /one backup/)
   await refused('POST', `vaults/${vaultId}/verify`, { verification: { level: 'sample' } }, 400, '9900', /sample_percent.*mandatory/)
   await refused('POST', `vaults/${vaultId}/verify`, { verification: { level: 'data', sample_percent: 3 } }, 400, '9900', /takes no sample/)
   await refused('POST', `vaults/${vaultId}/verify`, { verification: { level: 'sample', sample_percent: 100 } }, 400, '9900', /sample_percent/)

@@ -19,6 +19,8 @@ export interface AgentSettings {
   readonly allowedRoots: readonly string[]
   /** Absolute paths that are neither backed up nor restored to: the server's own data. */
   readonly forbiddenPaths: readonly string[]
+  /** Where drills restore to; nothing else lies there. */
+  readonly scratchDir: string
   readonly jobsMax: number
   /** How long to wait for somebody else's lock on a repository, in milliseconds. */
   readonly lockPatienceMs: number
@@ -89,12 +91,12 @@ export interface RemoveVaultAssignment extends Job {
   readonly kind: 'remove_vault'
 }
 
-/** `structure`: everything is there. `sample`, `data`: and some, or all, of the content is what it should be. */
-export type VerifyLevel = 'structure' | 'sample' | 'data'
+/** `structure`: everything is there. `sample`, `data`: and some, or all, of the content is what it should be. `drill`: a restore works. */
+export type VerifyLevel = 'structure' | 'sample' | 'data' | 'drill'
 
 /** What a verification looks at: one backup, a whole vault, or the packs of a vault in a span of their ids. */
 export type VerifyScope =
-  | { readonly kind: 'backup', readonly backupId: string, readonly snapshotId: string, readonly contentBytes: number }
+  | { readonly kind: 'backup', readonly backupId: string, readonly snapshotId: string, readonly sourcePath: string, readonly isDisk: boolean, readonly contentBytes: number }
   | { readonly kind: 'vault' }
   | { readonly kind: 'packs', readonly span: PackSpan }
 

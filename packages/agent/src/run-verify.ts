@@ -2,9 +2,11 @@
  * Verifies a backup, a vault, or the packs of a vault that are due. Runs beside backups and restores,
  * under a shared lock; damage is what it reports, not an error of the run. May run again.
  */
+import { join } from 'node:path'
 import { checkRepository, verifySnapshot, type CheckFinding, type Repository } from '@opencbr/engine'
 import { findSnapshotOf } from './find-snapshot.ts'
 import { FINDINGS_MAX, type PackSpan, type VerifyAssignment, type VerifyFinding, type VerifyOutcome } from './protocol.ts'
+import { runDrill } from './run-drill.ts'
 import { hasRepository, withVault, type WorkContext } from './vault-repository.ts'
 
 const NOTHING: VerifyOutcome = {
@@ -17,13 +19,19 @@ export async function runVerify(
   // Nothing was ever backed up here, so there is nothing to look at.
   if (!job.vault.repositoryExpected && !await hasRepository(job.vault)) return NOTHING
   return withVault(job.vault, context, { exclusive: false, create: false }, (repository, _lock, signal) =>
-    (job.scope.kind === 'backup' ? verifyBackup : verifyVault)(repository, job, signal, onProgress))
+    (job.scope.kind === 'backup' ? verifyBackup(repository, job, context, signal, onProgress) : verifyVault(repository, job, signal, onProgress)))
 }
 
 async function verifyBackup(
-  repository: Repository, { scope, level, samplePercent }: VerifyAssignment, signal: AbortSignal, onProgress: (percent: number) => void,
+  repository: Repository, job: VerifyAssignment, context: WorkContext, signal: AbortSignal, onProgress: (percent: number) => void,
 ): Promise<VerifyOutcome> {
+  const { scope, level, samplePercent } = job
   if (scope.kind !== 'backup') throw new TypeError('a backup was expected')
+  if (job.level === 'drill') {
+    return runDrill(repository, {
+      scope, snapshotId: await findSnapshotOf(repository, scope, signal), scratch: join(context.settings.scratchDir, job.jobId), signal, onProgress,
+    })
+  }
   const expected = scope.contentBytes * ((samplePercent ?? 100) / 100)
   const result = await verifySnapshot(repository, await findSnapshotOf(repository, scope, signal), {
     readData: level !== 'structure',

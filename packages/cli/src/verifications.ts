@@ -19,7 +19,7 @@ export interface VerifyFlags extends WaitFlags {
 
 export function addVerifyOptions(command: Command): Command {
   return addWaitOptions(command
-    .option('--level <level>', 'structure: everything is there; data: and all content is what it should be', 'data')
+    .option('--level <level>', 'structure: everything is there; data: and all content is what it should be; drill: a restore for practice works (backups only)', 'data')
     .option('--sample <percent>', 'read only this share of the content, chosen anew each time', wholeNumber('--sample')))
 }
 

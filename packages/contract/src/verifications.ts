@@ -1,9 +1,9 @@
 /** Verifying backups and vaults; not a part of the cloud's API (`/x/v1`). */
 import { Type, type Static } from 'typebox'
 
-const Level = Type.Enum(['structure', 'sample', 'data'], {
+const Level = Type.Enum(['structure', 'sample', 'data', 'drill'], {
   type: 'string',
-  description: 'structure: everything is there. sample, data: and a part of the content, or all of it, is read and is what it should be.',
+  description: 'structure: everything is there. sample, data: and a part of the content, or all of it, is read and is what it should be. drill: a backup is restored into a scratch directory, and compared there.',
 })
 
 export const VerifyBody = Type.Object({

@@ -45,6 +45,7 @@ export type { PlannedIndexFile, PrunePlan, PruneProgress, PruneResult, RepackedP
 export { runPrune } from './prune/run-prune.ts'
 export type { RunPruneOptions, TakeLock } from './prune/run-prune.ts'
 export { holdsImage, segmentedDiskBytes } from './restore/disk-content.ts'
+export { findInSnapshot } from './restore/find-in-snapshot.ts'
 export { restoreImage } from './restore/restore-image.ts'
 export type { RestoreImageOptions, RestoreImageProgress, RestoreImageResult } from './restore/restore-image.ts'
 export { restoreTree } from './restore/restore-tree.ts'

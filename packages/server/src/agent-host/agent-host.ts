@@ -8,6 +8,7 @@
  */
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { AgentSettings, FromAgent } from '@opencbr/agent'
 import { ownPaths } from '../config.ts'
@@ -86,6 +87,7 @@ function settingsOf({ config }: HostDeps, membership: Membership, { lockPatience
     hasFellows: membership.catalogueId !== undefined,
     allowedRoots: config.allowPaths,
     forbiddenPaths: ownPaths(config),
+    scratchDir: join(config.dataDir, 'drills'),
     jobsMax: config.jobsPerAgent ?? JOBS_PER_AGENT,
     lockPatienceMs,
     aliveEveryMs,

@@ -25,7 +25,11 @@ export async function startVerification(
   const backup = await findBackup(tx, job.project_id, row.backup_id)
   if (backup === undefined || backup.snapshot_id === null) return undefined
   return {
-    ...common, scope: { kind: 'backup', backupId: backup.id, snapshotId: backup.snapshot_id, contentBytes: backup.content_bytes },
+    ...common,
+    scope: {
+      kind: 'backup', backupId: backup.id, snapshotId: backup.snapshot_id, sourcePath: backup.source_path ?? '/',
+      isDisk: backup.resource_type === 'OS::Cinder::Volume', contentBytes: backup.content_bytes,
+    },
   }
 }
 

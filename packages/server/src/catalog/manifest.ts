@@ -12,8 +12,8 @@
  */
 import { promisify } from 'node:util'
 import { zstdCompress, zstdDecompress } from 'node:zlib'
-import { openStorage, storageOptionsFromEnvironment, StorageFailure, type Storage } from '@opencbr/storage'
-import { storageOf } from '../config.ts'
+import { openStorage, StorageFailure, type Storage } from '@opencbr/storage'
+import { storageOf, type ServerConfig } from '../config.ts'
 import type { Schema } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
 import type { Secrets } from '../secrets.ts'
@@ -57,8 +57,8 @@ const compress = promisify(zstdCompress)
 const decompress = promisify(zstdDecompress)
 const REVISION_DIGITS = 16
 
-export function openManifestStorage(config: Parameters<typeof storageOf>[0]): Storage {
-  return openStorage(storageOf(config), storageOptionsFromEnvironment(process.env))
+export function openManifestStorage(config: Pick<ServerConfig, 'dataDir' | 'storage' | 'storageKeys'>): Storage {
+  return openStorage(storageOf(config), config.storageKeys)
 }
 
 function keyOf(place: string, revision: number): string {

@@ -8,7 +8,7 @@
  */
 import { existsSync } from 'node:fs'
 import { Failure, INCOMPLETE_TAG, openRepository, type StoredSnapshot } from '@opencbr/engine'
-import { openStorage, storageOptionsFromEnvironment, type Storage } from '@opencbr/storage'
+import { openStorage, type Storage } from '@opencbr/storage'
 import { databasePath, masterKeyPath, storageOf, type ServerConfig } from '../config.ts'
 import { StartRefusal } from '../data-directory.ts'
 import type { Transaction } from '../db/database.ts'
@@ -113,7 +113,7 @@ type RebuiltManifest = FoundManifest & { readonly summary: RebuiltVault }
 async function rebuildVault(config: ServerConfig, secrets: Secrets, { manifest, revision }: FoundManifest): Promise<RebuiltManifest | Lost> {
   const [vault] = (manifest.tables.vaults ?? []) as unknown as Row<'vaults'>[]
   if (vault === undefined) return { unreadable: 'its manifest names no vault' }
-  const storage = openStorage(`${storageOf(config)}/${vault.project_id}/${vault.id}`, storageOptionsFromEnvironment(process.env))
+  const storage = openStorage(`${storageOf(config)}/${vault.project_id}/${vault.id}`, config.storageKeys)
   let snapshots: StoredSnapshot[] = []
   let usedBytes = 0
   let repository: { id: string, location: string } | undefined

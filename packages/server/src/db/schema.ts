@@ -502,7 +502,7 @@ export interface SchedulerDutyTable {
 }
 
 export type VerificationScope = 'backup' | 'vault' | 'scrub'
-export type VerificationLevel = 'structure' | 'sample' | 'data'
+export type VerificationLevel = 'structure' | 'sample' | 'data' | 'drill'
 
 /** A verification: the task, and what it found. Its job names it in the place of an operation log. */
 export interface VerificationTable {

@@ -48,6 +48,7 @@ export async function verifyBackup(deps: StartDeps, caller: Caller, id: string, 
 export async function verifyVault(deps: StartDeps, caller: Caller, id: string, order: Order): Promise<Row<'verifications'>> {
   const vaultId = parseUuid<VaultId>('vault_id', id)
   const samplePercent = readSample(order)
+  if (order.level === 'drill') throw new Failure('parameter.invalid', { field: 'verification.level', reason: 'a drill is of one backup' })
   const row = await deps.db.transaction().execute(async (tx) => start(tx, await getVault(tx, caller.projectId, vaultId), {
     ...describe(order, samplePercent), backup_id: null, scope: 'vault', request_id: operationRequestId(caller.requestId), created_at: deps.clock.now(),
   }))
