@@ -63,10 +63,17 @@ export const ImportCheckpointBody = Type.Object({
 })
 
 export const MigrateStatusQuery = Type.Object({ all_regions: Type.Optional(Type.Boolean({ description: 'Include other regions.' })) })
+const MigrateStatus = Type.Unsafe<string>({ type: 'string', enum: ['migrating', 'success', 'failed'] })
 export const MigrateStatusAnswer = Type.Object({
-  status: Type.String(),
+  status: MigrateStatus,
   project_status: Type.Array(Type.Object({
-    project_id: Type.String(), project_name: Type.String(), region_id: Type.String(), status: Type.String(), progress: Type.Integer(),
+    project_id: Type.String(),
+    project_name: Type.String(),
+    region_id: Type.String(),
+    status: MigrateStatus,
+    progress: Type.Integer(),
+    fail_code: Type.Optional(Type.Integer()),
+    fail_reason: Type.Optional(Type.String()),
   })),
 })
 

@@ -1,6 +1,7 @@
 /** Tasks: what `operation-logs` takes and answers. */
 import { Type, type Static } from 'typebox'
 import { KnownResourceType } from './enumerations.ts'
+import { ResourceExtraInfo } from './vaults.ts'
 
 const OperationType = Type.Enum(
   ['backup', 'copy', 'replication', 'restore', 'delete', 'sync', 'vault_delete', 'remove_resource'],
@@ -48,6 +49,7 @@ const OperationResource = Type.Object({
   id: Type.String(),
   type: KnownResourceType,
   name: NullableText('Resource name.'),
+  extra_info: Type.Optional(Type.Union([ResourceExtraInfo, Type.Null()])),
 })
 
 const RemovalWarnings = Type.Array(

@@ -27,6 +27,12 @@ export const ShowProtectableParams = Type.Object({
   instance_id: Type.String({ description: 'Resource id.' }),
 })
 
+const ProtectingVault = Type.Object({
+  ...Vault.properties,
+  updated_at: Type.Union([Type.String(), Type.Null()]),
+  version: Type.Null(),
+})
+
 export const Protectable = Type.Object({
   id: Type.String(),
   name: Type.String(),
@@ -37,7 +43,8 @@ export const Protectable = Type.Object({
     result: Type.Boolean({ description: 'True when it can be protected, or is already: then the vault is there.' }),
     code: Type.String({ description: 'Error code when it cannot.' }),
     reason: Type.String({ description: 'Reason when it cannot.' }),
-    vault: Type.Union([Vault, Type.Null()], { description: 'Vault that holds it already; null when free.' }),
+    message: Type.Union([Type.String(), Type.Null()], { description: 'The same as the reason; null when it can be protected.' }),
+    vault: Type.Union([ProtectingVault, Type.Null()], { description: 'Vault that holds it already; null when free.' }),
   }),
   detail: Type.Object({
     id: Type.String(),

@@ -15,7 +15,10 @@ export const VaultTagParams = Type.Object({
   key: Type.String({ minLength: 1, description: 'Tag key; blanks around it are dropped.' }),
 })
 
-export const ListVaultTagsAnswer = Type.Object({ tags: Type.Array(Tag, { description: 'By key.' }) })
+/** Tags that services of a cloud set; there are none here. */
+const SystemTags = Type.Array(Tag, { maxItems: 0 })
+
+export const ListVaultTagsAnswer = Type.Object({ tags: Type.Array(Tag, { description: 'By key.' }), sys_tags: SystemTags })
 
 export const CreateVaultTagBody = Type.Object({ tag: TagIn })
 export type CreateVaultTagBody = Static<typeof CreateVaultTagBody>
@@ -78,6 +81,7 @@ export const FindVaultsByTagsAnswer = Type.Object({
     resource_name: Type.String({ description: 'Vault name.' }),
     resource_detail: Type.Object({ vault: Vault }),
     tags: Type.Array(Tag),
+    sys_tags: SystemTags,
   }), { description: 'Absent for count.' })),
   total_count: Type.Integer({ minimum: 0 }),
 })

@@ -27,7 +27,7 @@ const ConsistentLevelIn = Type.Enum([...CONSISTENT_LEVELS, ''], {
   type: 'string', description: 'Consistency class; an empty text counts as crash_consistent on creation, and as absent in a change.',
 })
 
-const ResourceExtraInfo = Type.Object({
+export const ResourceExtraInfo = Type.Object({
   exclude_volumes: Type.Optional(Type.Array(Type.String(), { description: 'Disks of a server to leave out.' })),
   include_volumes: Type.Optional(Type.Array(
     Type.Object({ id: Type.String(), os_version: Type.Optional(Type.String()) }),
@@ -157,6 +157,7 @@ const Billing = Type.Object({
   storage_unit: Type.Null(),
   frozen_scene: Type.Null(),
   is_multi_az: Type.Boolean(),
+  is_double_az: Type.Literal(false),
   partner_bp_id: Type.Null(),
 })
 

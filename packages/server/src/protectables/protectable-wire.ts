@@ -1,5 +1,6 @@
 import type { Protectable } from '@opencbr/contract'
 import { statusOf, type AgentView } from '../agents/index.ts'
+import { formatTime } from '../clock.ts'
 import { sizeInGb } from '../resources/index.ts'
 import { vaultToWire } from '../vaults/index.ts'
 import { PROTECTABLE_STATUS, type ProtectableView } from './list-protectables.ts'
@@ -17,7 +18,11 @@ export function protectableToWire({ resource, vault, agent }: ProtectableView): 
     status,
     // The cloud says true of a resource that sits in a vault, too; the vault is how one sees it.
     protectable: {
-      result: refusal === undefined, code: refusal?.code ?? '', reason: refusal?.reason ?? '', vault: vault === undefined ? null : vaultToWire(vault),
+      result: refusal === undefined,
+      code: refusal?.code ?? '',
+      reason: refusal?.reason ?? '',
+      message: refusal?.reason ?? null,
+      vault: vault === undefined ? null : { ...vaultToWire(vault), updated_at: formatTime(vault.vault.updated_at), version: null },
     },
     detail: {
       id, name, status, size, tags: resource.tags.map(({ key, value }) => `${key}=${value}`), ...(agent === undefined ? {} : describeHost(agent)),

@@ -32,6 +32,7 @@ export function vaultToWire({ vault, resources, tags }: VaultView): Vault {
       storage_unit: null,
       frozen_scene: null,
       is_multi_az: vault.is_multi_az === 1,
+      is_double_az: false,
       partner_bp_id: null,
     },
     resources: resources.map(resourceInVaultToWire),

@@ -17,7 +17,7 @@ export function tagRoutes(deps: Deps): Route[] {
       summary: 'List tags of a vault',
       schemas: { params: VaultParams, response: { 200: ListVaultTagsAnswer } },
       async handle(call) {
-        return ok({ tags: await listVaultTags(deps.db, projectOf(call).id, call.params.vault_id) })
+        return ok({ tags: await listVaultTags(deps.db, projectOf(call).id, call.params.vault_id), sys_tags: [] })
       },
     }),
     route({
@@ -78,7 +78,7 @@ export function tagRoutes(deps: Deps): Route[] {
         const { views, count } = await findVaultsByTags(deps.db, projectOf(call).id, call.body, call.query.enterprise_project_id)
         if (views === undefined) return ok({ total_count: count })
         const resources = views.map((view) => ({
-          resource_id: view.vault.id, resource_name: view.vault.name, resource_detail: { vault: vaultToWire(view) }, tags: view.tags,
+          resource_id: view.vault.id, resource_name: view.vault.name, resource_detail: { vault: vaultToWire(view) }, tags: view.tags, sys_tags: [],
         }))
         return ok({ resources, total_count: count })
       },
