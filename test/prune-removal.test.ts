@@ -51,7 +51,9 @@ test('deleting a backup gives its space back, and what is left is whole', async 
 
   const task = await deleteBackup(world, first.id)
   assert.equal(task.status, 'success', JSON.stringify(task))
-  assert.deepEqual(task.extra_info.delete, { backup_id: first.id, backup_name: 'first' })
+  const { freed_bytes: freed, ...deleted } = task.extra_info.delete ?? {}
+  assert.deepEqual(deleted, { backup_id: first.id, backup_name: 'first', pending_bytes: 0 })
+  assert.ok(typeof freed === 'number' && freed > 4 * MEBIBYTE, `${freed} were freed`)
   const after = await packBytes(repository)
   assert.ok(before - after > 4 * MEBIBYTE && after > 8 * MEBIBYTE, `${before} before, ${after} after`)
   assert.equal((await steps.vault(vaultId)).billing.used, Math.ceil(after / MEBIBYTE))
