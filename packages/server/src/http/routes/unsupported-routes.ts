@@ -13,7 +13,7 @@ export interface UnsupportedOperation {
   readonly reason: string
 }
 
-const NO_ORGANIZATIONS = 'there are no organizations'
+const NO_ORGANIZATIONS = 'nothing deploys policies to several projects yet, so make one in each with createPolicy'
 const NO_OLDER_SERVICE = 'there is no older service to move from'
 
 function of(reason: string, ...operations: readonly (readonly [string, Route['method'], string])[]): UnsupportedOperation[] {
