@@ -435,7 +435,7 @@ test('the recovery kit names the repository and opens the password for nobody el
   }
   const { password, ...rest } = await kit(vault.id)
   assert.deepEqual(rest, {
-    vault_id: vault.id, vault_name: 'docs', repository: join(service.dataDir, 'vaults', service.projectId, vault.id), repository_id: null, exists: false,
+    vault_id: vault.id, vault_name: 'docs', repository: join(service.dataDir, 'vaults', service.projectId, vault.id), repository_id: null, exists: false, variables: [],
   })
   assert.match(String(password), /^[A-Za-z0-9_-]{43}$/)
   assert.notEqual((await kit(other.id))['password'], password)
