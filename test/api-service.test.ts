@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -91,4 +92,25 @@ test('what no operation answers gets 404 in the gateway\'s form', async () => {
   const answer = await service.call('GET', '/v3/{project_id}/nothing')
   assert.equal(answer.status, 404)
   assert.equal(answer.body['error_code'], 'APIGW.0101')
+})
+
+test('what cannot be read as a request is answered in the gateway\'s form, and the server goes on', async () => {
+  await using service = await startTestService({ agent: 'none' })
+  const { hostname, port } = new URL(service.url)
+  const say = async (text: string): Promise<string> => {
+    const socket = connect(Number(port), hostname)
+    socket.end(text)
+    let answer = ''
+    for await (const part of socket) answer += String(part)
+    return answer
+  }
+  for (const [text, status] of [[`GET /v3?${'x'.repeat(20_000)} HTTP/1.1\r\nhost: x\r\n\r\n`, 431], ['no request at all\r\n\r\n', 400]] as const) {
+    const [head = '', body = ''] = (await say(text)).split('\r\n\r\n')
+    assert.match(head, new RegExp(`^HTTP/1\\.1 ${status} [A-Z]`))
+    const requestId = /^x-request-id: ([0-9a-f]{32})$/m.exec(head)?.[1]
+    const { error_msg: message, ...rest } = JSON.parse(body) as { error_msg: string }
+    assert.match(message, /\.$/)
+    assert.deepEqual(rest, { error_code: 'APIGW.0106', request_id: requestId })
+  }
+  assert.equal((await service.call('GET', '/healthz')).status, 200)
 })

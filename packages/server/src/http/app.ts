@@ -5,6 +5,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type HTTPMethods } from 'fastify'
 import { narrowEnterpriseProjects } from '../enterprise-projects.ts'
 import { Failure, failures } from '../failures.ts'
@@ -47,7 +48,7 @@ class GatewayRefusal extends Error {
 export function createApp(options: AppOptions): FastifyInstance {
   const app = Fastify({
     bodyLimit: BODY_BYTES_MAX,
-    genReqId: () => randomUUID().replaceAll('-', ''),
+    genReqId: newRequestId,
     logger: options.logLevel === 'silent' ? false : { level: options.logLevel, stream: process.stderr },
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 512 },
     // Every answer is written by this file; the framework neither validates nor serialises.
@@ -57,6 +58,7 @@ export function createApp(options: AppOptions): FastifyInstance {
       void reply.header('x-request-id', request.id)
       void sendFailure(error, request, reply)
     },
+    clientErrorHandler: refuseUnparsed,
   })
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
@@ -78,6 +80,32 @@ export function createApp(options: AppOptions): FastifyInstance {
     }
   }
   return app
+}
+
+/**
+ * Answers what is no HTTP, comes too slowly, or has a line or headers that are too long: there is no request yet, so
+ * the answer is written as it is. Without this such answers had a form of the framework's own.
+ */
+function refuseUnparsed(error: Error & { code?: string }, socket: Socket & { _httpMessage?: { readonly headersSent: boolean } | null }): void {
+  // The client has gone, or an earlier call of the connection is being answered: this would be read as a part of that.
+  if (error.code === 'ECONNRESET' || !socket.writable || socket._httpMessage?.headersSent === true) {
+    socket.destroy()
+    return
+  }
+  const [status, message] = error.code === 'HPE_HEADER_OVERFLOW' ? [431, 'The address and the headers together are too long.']
+    : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? [408, 'The request did not arrive in time.']
+      : [400, 'The request is malformed as HTTP.']
+  const requestId = newRequestId()
+  const body = JSON.stringify({ error_code: 'APIGW.0106', error_msg: message, request_id: requestId })
+  socket.write([
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`, `x-request-id: ${requestId}`, 'content-type: application/json; charset=utf-8',
+    `content-length: ${Buffer.byteLength(body)}`, 'connection: close', '', body,
+  ].join('\r\n'))
+  socket.destroySoon()
+}
+
+function newRequestId(): string {
+  return randomUUID().replaceAll('-', '')
 }
 
 async function answer(route: Route, { authenticate, confine }: AppOptions, request: FastifyRequest): Promise<Answer> {
