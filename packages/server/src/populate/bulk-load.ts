@@ -1,17 +1,27 @@
 import { sql } from 'kysely'
 import type { Transaction } from '../db/database.ts'
 import { dialectOf } from '../db/dialect.ts'
-import { countSharedBytes } from '../db/migrations/003-vaults.ts'
+import { countSharedBytes, countUsage } from '../db/migrations/003-vaults.ts'
 import { countAllBackups } from '../db/migrations/010-backup-lists.ts'
 
+/** Tables that are filled with many rows. */
+const TABLES = ['backups', 'backup_members', 'checkpoints', 'replication_records'] as const
+
 /**
- * Takes the indexes of the backups away while `load` runs, and some triggers too, and makes anew from the
- * finished table what they keep, which is several times faster than keeping it up to date row by row. The
+ * Takes the indexes of the backups and the triggers of what is filled away while `load` runs, and makes anew from the
+ * finished tables what they keep, which is several times faster than keeping it up to date row by row. The
  * rows that are loaded bring their documents. Whoever reads meanwhile sees the state before, indexes
  * included (on PostgreSQL they wait); but nobody else can write.
  */
 export async function loadWithoutBackupIndexes(tx: Transaction, load: () => Promise<void>): Promise<void> {
   await (dialectOf(tx) === 'sqlite' ? loadIntoSqlite(tx, load) : loadIntoPostgres(tx, load))
+  await tx.deleteFrom('backup_counts').execute()
+  await countAllBackups(tx)
+  await tx.deleteFrom('vault_usage').execute()
+  await countUsage(tx)
+  await countSharedBytes(tx)
+  await sql`insert into backup_revisions (project_id, revision) select distinct project_id, 1 from backups where true
+    on conflict (project_id) do update set revision = backup_revisions.revision + 1`.execute(tx)
 }
 
 async function loadIntoPostgres(tx: Transaction, load: () => Promise<void>): Promise<void> {
@@ -20,12 +30,10 @@ async function loadIntoPostgres(tx: Transaction, load: () => Promise<void>): Pro
     select indexname as name, indexdef as sql from pg_indexes
     where schemaname = current_schema() and tablename = 'backups' and indexname <> 'backups_pkey'`.execute(tx)
   for (const { name } of indexes) await tx.schema.dropIndex(name).execute()
-  // They look through the backups, which have no indexes now.
-  await sql`alter table backup_members disable trigger user`.execute(tx)
+  for (const table of TABLES) await sql`alter table ${sql.table(table)} disable trigger user`.execute(tx)
   await load()
   for (const index of indexes) await sql.raw(index.sql).execute(tx)
-  await sql`alter table backup_members enable trigger user`.execute(tx)
-  await countSharedBytes(tx)
+  for (const table of TABLES) await sql`alter table ${sql.table(table)} enable trigger user`.execute(tx)
 }
 
 async function loadIntoSqlite(tx: Transaction, load: () => Promise<void>): Promise<void> {
@@ -35,17 +43,11 @@ async function loadIntoSqlite(tx: Transaction, load: () => Promise<void>): Promi
   const { rows: statistics } = await sql<{ idx: string | null, stat: string }>`
     select idx, stat from sqlite_stat1 where tbl = 'backups'`.execute(tx)
   const { rows: triggers } = await sql<{ name: string, sql: string }>`
-    select name, sql from sqlite_schema
-    where type = 'trigger' and (tbl_name = 'backups' and name glob 'backups_*' or tbl_name = 'backup_members')`.execute(tx)
+    select name, sql from sqlite_schema where type = 'trigger' and tbl_name in (${sql.join(TABLES)})`.execute(tx)
   for (const { name } of indexes) await tx.schema.dropIndex(name).execute()
   for (const { name } of triggers) await sql`drop trigger ${sql.ref(name)}`.execute(tx)
   await load()
   for (const each of [...indexes, ...triggers]) await sql.raw(each.sql).execute(tx)
-  await tx.deleteFrom('backup_counts').execute()
-  await countAllBackups(tx)
-  await countSharedBytes(tx)
-  await sql`insert into backup_revisions (project_id, revision) select distinct project_id, 1 from backups where true
-    on conflict (project_id) do update set revision = backup_revisions.revision + 1`.execute(tx)
   await sql`delete from sqlite_stat1 where tbl = 'backups'`.execute(tx)
   for (const { idx, stat } of statistics) {
     await sql`insert into sqlite_stat1 (tbl, idx, stat) values ('backups', ${idx}, ${stat})`.execute(tx)

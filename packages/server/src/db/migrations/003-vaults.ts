@@ -49,10 +49,7 @@ async function createUsage(db: Kysely<unknown>): Promise<void> {
     .addPrimaryKeyConstraint('vault_usage_key', ['vault_id', 'resource_id'])
     .execute()
   await db.schema.createIndex('vault_usage_project').on('vault_usage').columns(['project_id', 'resource_id']).execute()
-  await sql`insert into vault_usage (vault_id, resource_id, project_id, resource_type, resource_name, backup_count, stored_bytes)
-    select vault_id, resource_id, min(project_id), min(resource_type), max(resource_name),
-      sum(case when parent_id is null then 1 else 0 end), sum(stored_bytes)
-    from backups group by vault_id, resource_id`.execute(db)
+  await countUsage(db)
   const add = `insert into vault_usage (vault_id, resource_id, project_id, resource_type, resource_name, backup_count, stored_bytes)
     values (new.vault_id, new.resource_id, new.project_id, new.resource_type, new.resource_name,
       case when new.parent_id is null then 1 else 0 end, new.stored_bytes)
@@ -78,6 +75,14 @@ async function createUsage(db: Kysely<unknown>): Promise<void> {
     // Taken first: the row may be the same one. It is cleared by a deletion only, so nothing is lost in between.
     statements: `${take} ${add} ${clear}`,
   })
+}
+
+/** Counts the backups that there are, into a table that is empty: for rows that were loaded without the triggers. */
+export async function countUsage<Tables>(db: Kysely<Tables>): Promise<void> {
+  await sql`insert into vault_usage (vault_id, resource_id, project_id, resource_type, resource_name, backup_count, stored_bytes)
+    select vault_id, resource_id, min(project_id), min(resource_type), max(resource_name),
+      sum(case when parent_id is null then 1 else 0 end), sum(stored_bytes)
+    from backups group by vault_id, resource_id`.execute(db)
 }
 
 /** What accepted shares add to the use of the vault that they were accepted into. */
