@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Brings a client that others wrote, for the tests: install-clients.sh python|openstack|go|node.
+#
+# Each comes from its package registry in the versions that test/clients/ pins, into a folder of its own in
+# .cache/clients (or another folder, named by OPENCBR_CLIENTS_CACHE, so that a CI machine can keep it between checkouts).
+# Nothing is installed into the system, and what is there already is not brought again.
+#
+# Standard output: the folder. Exit code 3, and the reason on standard error, when this machine has no tool for it or
+# the registry does not hand it out; 1 when the registry does and it cannot be installed all the same.
+set -euo pipefail
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=${OPENCBR_CLIENTS_CACHE:-$top/.cache/clients}
+client=${1:-}
+SECONDS_MAX=600
+
+unavailable() { printf 'install-clients: %s is not brought: %s\n' "$client" "$*" >&2; exit 3; }
+fail() { printf 'install-clients: %s cannot be installed: %s\n' "$client" "$*" >&2; exit 1; }
+last_line() { grep -v '^[[:space:]]*$' "$log" | grep -v '^\(WARNING\|npm warn\|\[notice\]\)' | tail -n 1; }
+bounded() { timeout "$SECONDS_MAX" nice "$@" >"$log" 2>&1; }
+
+# $1: the packages, with their versions. What is there is only right if it was made from the same list.
+bring_python() {
+  local list=$1 pip
+  command -v python3 >/dev/null || unavailable 'this machine has no python3.'
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || unavailable 'its packages need Python 3.11.'
+  cmp -s "$list" "$target/requirements.txt" && return
+  rm -rf "$target"
+  bounded python3 -m venv "$target" || unavailable "python3 makes no environments here: $(last_line)"
+  pip=("$target/bin/python" -m pip --disable-pip-version-check --no-input --retries 1 --timeout 30)
+  if ! bounded "${pip[@]}" install --no-compile --requirement "$list"; then
+    reason=$(last_line)
+    bounded "${pip[@]}" download --no-deps --dest "$scratch" --requirement "$list" || unavailable "the package index does not offer it: $(last_line)"
+    fail "$reason"
+  fi
+  cp "$list" "$target/requirements.txt"
+}
+
+bring_go() {
+  command -v go >/dev/null || unavailable 'this machine has no Go.'
+  export GOMODCACHE=$target/mod GOCACHE=$target/build GOTOOLCHAIN=local GOFLAGS='-mod=readonly -modcacherw' CGO_ENABLED=0
+  for program in "$top"/test/clients/go/*/; do
+    cd "$program"
+    if ! bounded go mod download; then
+      reason=$(last_line)
+      # Only what the proxy refuses or cannot be reached for is not here; a wrong checksum is a failure.
+      grep -qE 'SECURITY ERROR|checksum mismatch' "$log" && fail "$reason"
+      unavailable "the module proxy does not offer it: $reason"
+    fi
+    bounded go build -p 2 -o "$target/bin/$(basename "$program")" . || fail "$(last_line)"
+  done
+}
+
+bring_node() {
+  local list=$top/test/clients/node
+  command -v npm >/dev/null || unavailable 'this machine has no npm.'
+  cmp -s "$list/package-lock.json" "$target/installed.json" && return
+  rm -rf "$target"
+  mkdir -p "$target"
+  cp "$list/package.json" "$list/package-lock.json" "$target/"
+  if ! (cd "$target" && bounded npm ci --ignore-scripts --no-audit --no-fund); then
+    reason=$(last_line)
+    bounded npm view @huaweicloud/huaweicloud-sdk-core version || unavailable "the package registry does not offer it: $(last_line)"
+    fail "$reason"
+  fi
+  cp "$list/package-lock.json" "$target/installed.json"
+}
+
+target=$cache/$client
+mkdir -p "$cache"
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+log=$scratch/log
+# Two test files may ask for one client at the same time.
+exec 9>"$cache/$client.lock"
+flock 9
+case $client in
+  python) bring_python "$top/test/clients/python-sdk/requirements.txt" ;;
+  openstack) bring_python "$top/test/clients/openstack/requirements.txt" ;;
+  go) bring_go ;;
+  node) bring_node ;;
+  *) printf 'usage: install-clients.sh python|openstack|go|node\n' >&2; exit 2 ;;
+esac
+printf '%s\n' "$target"
