@@ -44,20 +44,36 @@ interface ContractFile {
   readonly schemas: Record<string, Json>
 }
 
+const CONTRACT_FILE = join(import.meta.dirname, '../../packages/contract/test-data/cbr-v3.json')
+
+function readContractFile(): ContractFile {
+  return JSON.parse(readFileSync(CONTRACT_FILE, 'utf8')) as ContractFile
+}
+
+/** Puts the schemas that a value refers to in the places of the references. */
+function expand(value: unknown, schemas: ContractFile['schemas'], within: readonly string[] = []): unknown {
+  if (Array.isArray(value)) return value.map((each) => expand(each, schemas, within))
+  if (typeof value !== 'object' || value === null) return value
+  const { $ref: reference, ...rest } = value as Json
+  const members = Object.fromEntries(Object.entries(rest).map(([name, member]) => [name, expand(member, schemas, within)]))
+  if (typeof reference !== 'string') return members
+  // A backup's children are backups: what stands below is compared where it stands first.
+  if (within.includes(reference)) return members
+  return { ...expand(schemas[reference.replace('#/components/schemas/', '')], schemas, [...within, reference]) as Json, ...members }
+}
+
+/** One schema of the contract by its name, with every reference put in its place. */
+export function readContractSchema(name: string): Json {
+  const { schemas } = readContractFile()
+  const schema = schemas[name]
+  if (schema === undefined) throw new Error(`the contract has no schema ${name}`)
+  return expand(schema, schemas) as Json
+}
+
 /** The contract's operations, with every reference put in its place. */
 export function readContract(): ContractOperation[] {
-  const file = join(import.meta.dirname, '../../packages/contract/test-data/cbr-v3.json')
-  const { paths, schemas } = JSON.parse(readFileSync(file, 'utf8')) as ContractFile
-  const expand = (value: unknown, within: readonly string[] = []): unknown => {
-    if (Array.isArray(value)) return value.map((each) => expand(each, within))
-    if (typeof value !== 'object' || value === null) return value
-    const { $ref: reference, ...rest } = value as Json
-    const members = Object.fromEntries(Object.entries(rest).map(([name, member]) => [name, expand(member, within)]))
-    if (typeof reference !== 'string') return members
-    // A backup's children are backups: what stands below is compared where it stands first.
-    if (within.includes(reference)) return members
-    return { ...expand(schemas[reference.replace('#/components/schemas/', '')], [...within, reference]) as Json, ...members }
-  }
+  const { paths, schemas } = readContractFile()
+  const put = (value: unknown): Json => expand(value, schemas) as Json
   return Object.entries(paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, operation]) => ({
     operationId: operation.operationId,
     method: method.toUpperCase(),
@@ -65,10 +81,23 @@ export function readContract(): ContractOperation[] {
     tier: operation['x-tier'],
     action: operation['x-iam-action'],
     errorCodes: operation['x-error-codes'] ?? [],
-    parameters: operation.parameters.map((each) => ({ ...each, schema: expand(each.schema) as Json })),
-    body: operation.requestBody === undefined ? undefined : expand(operation.requestBody.schema) as Json,
-    responses: Object.fromEntries(Object.entries(operation.responses).map(([status, schema]) => [status, expand(schema) as Json | null])),
+    parameters: operation.parameters.map((each) => ({ ...each, schema: put(each.schema) })),
+    body: operation.requestBody === undefined ? undefined : put(operation.requestBody.schema),
+    responses: Object.fromEntries(Object.entries(operation.responses).map(([status, schema]) => [status, schema === null ? null : put(schema)])),
   })))
+}
+
+/** Members of an answer that its schema does not name, each by its place: `vault.resources[].extra_info.x`. */
+export function findUnknownMembers(schema: Json, value: unknown, at = ''): string[] {
+  const { properties, items } = shapeOf(schema)
+  if (Array.isArray(value)) return items === undefined ? [] : value.flatMap((each) => findUnknownMembers(items, each, `${at}[]`))
+  // A schema that names no members takes any.
+  if (typeof value !== 'object' || value === null || properties.size === 0) return []
+  return Object.entries(value).flatMap(([name, member]) => {
+    const known = properties.get(name)
+    if (known !== undefined) return findUnknownMembers(known, member, `${at}.${name}`)
+    return schema['additionalProperties'] === undefined ? [`${at}.${name}`] : []
+  })
 }
 
 /** One place of a schema, its variants laid over each other. */
