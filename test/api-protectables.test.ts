@@ -55,7 +55,7 @@ test('declared resources can be protected, each in its family', async () => {
     const { body } = await service.call<{ instance: Protectable }>('GET', `${PROTECTABLES}/disk/instances/${disk.toUpperCase()}`)
     assert.deepEqual(body.instance, {
       id: disk, name: 'disk', type: 'OS::Cinder::Volume', size: 1, status: 'available',
-      protectable: { result: true, code: '', reason: '', vault: null },
+      protectable: { result: true, code: '', reason: '', message: null, vault: null },
       detail: { id: disk, name: 'disk', status: 'available', size: 1, tags: [] }, children: [],
     })
   })
@@ -64,13 +64,13 @@ test('declared resources can be protected, each in its family', async () => {
 test('a resource that a vault holds says so', async () => {
   await withResources(async (service, trees) => {
     const billing = { consistent_level: 'crash_consistent', object_type: 'turbo', protect_type: 'backup', size: 10 }
-    const made = await service.call<{ vault: { id: string } }>('POST', '/v3/{project_id}/vaults', {
+    const made = await service.call<{ vault: { id: string, created_at: string } }>('POST', '/v3/{project_id}/vaults', {
       vault: { name: 'docs', billing, resources: [{ id: trees[1], type: 'OS::Sfs::Turbo' }] },
     })
     const { body } = await service.call<Page>('GET', `${PROTECTABLES}/turbo/instances`)
     for (const { id, protectable } of body.instances) {
       assert.equal(protectable.result, true)
-      assert.deepEqual(protectable.vault, id === trees[1] ? made.body.vault : null)
+      assert.deepEqual(protectable.vault, id === trees[1] ? { ...made.body.vault, updated_at: made.body.vault.created_at, version: null } : null)
     }
   })
 })
