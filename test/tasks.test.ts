@@ -5,12 +5,15 @@
 import assert from 'node:assert/strict'
 import { randomBytes, randomFillSync } from 'node:crypto'
 import * as fs from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { openRepository } from '@opencbr/engine'
 import { localStorage } from '@opencbr/storage'
+import { startTestService } from '@opencbr/testkit'
 import { startBackupService, until, type BackupService } from './support/backup-service.ts'
 import { restic, resticBinaries } from './support/restic.ts'
+import { addUser, create } from './support/tenants.ts'
 
 const MIB = 1024 * 1024
 
@@ -246,4 +249,38 @@ test('in one vault one backup runs at a time, and two vaults do not wait for eac
   }
   await until('the end', async () => ((await steps.tasks('status=waiting&status=running')).length === 0 ? true : undefined))
   await assertNothingBetween(world)
+})
+
+test('whoever retries a task needs the action of what the task did', async () => {
+  const root = await fs.realpath(await fs.mkdtemp(join(tmpdir(), 'opencbr-test-')))
+  try {
+    await using service = await startTestService({ agent: 'none', config: { allowPaths: [root] } })
+    const { body: { resource } } = await service.call<{ resource: { id: string } }>('POST', '/x/v1/{project_id}/resources', { resource: { type: 'OS::Sfs::Turbo', path: root } })
+    const { body: { vault } } = await service.call<{ vault: { id: string } }>('POST', '/v3/{project_id}/vaults', {
+      vault: {
+        name: 'docs', resources: [{ id: resource.id, type: 'OS::Sfs::Turbo' }],
+        billing: { object_type: 'turbo', protect_type: 'backup', size: 10, consistent_level: 'crash_consistent' },
+      },
+    })
+    const cancelled = async (type: string): Promise<string> => {
+      const { body } = await service.call<{ operation_logs: { id: string }[] }>('GET', `/v3/{project_id}/operation-logs?operation_type=${type}&status=waiting`)
+      const id = body.operation_logs[0]?.id ?? ''
+      assert.equal((await service.call('POST', `/x/v1/{project_id}/tasks/${id}/cancel`)).status, 202)
+      return id
+    }
+    await service.call('POST', '/v3/{project_id}/checkpoints', { checkpoint: { vault_id: vault.id } })
+    const backup = await cancelled('backup')
+    const { body: { backups } } = await service.call<{ backups: { id: string }[] }>('GET', '/v3/{project_id}/backups')
+    assert.equal((await service.call('DELETE', `/v3/{project_id}/backups/${backups[0]?.id}`)).status, 204)
+    const deletion = await cancelled('delete')
+
+    await create(service, '/x/v1/roles', 'role', { name: 'retrier', actions: ['cbr:tasks:*', 'cbr:backups:delete'] })
+    const { token } = await addUser(service, { name: 'retrier', project: { id: service.projectId }, role: 'retrier' })
+    const retryAs = (id: string) => service.call<{ error_msg: string }>('POST', `/x/v1/{project_id}/tasks/${id}/retry`, undefined, { headers: { 'x-auth-token': token } })
+    const denied = await retryAs(backup)
+    assert.deepEqual([denied.status, denied.body.error_msg], [403, 'The action cbr:vaults:backup is not permitted.'])
+    assert.equal((await retryAs(deletion)).status, 202)
+  } finally {
+    await fs.rm(root, { recursive: true, force: true })
+  }
 })

@@ -12,6 +12,7 @@ import { Failure, failures } from '../failures.ts'
 import { administrationOf, enterpriseProjectsFor, IdentityFailure, mayInProject, type ConfinedCall, type Identity, type SignedRequest } from '../identity/index.ts'
 import { chooseEncoding, compress } from './compression.ts'
 import { parseBody, parseText, withoutNulls } from './parse-input.ts'
+import { GatewayRefusal, notPermitted } from './refusal.ts'
 import type { Answer, Call, Route } from './route.ts'
 
 declare module 'fastify' {
@@ -32,17 +33,6 @@ export interface AppOptions {
   readonly confine: (seen: ReadonlySet<string>, call: ConfinedCall) => Promise<boolean>
   /** 'silent' in tests; fastify's logger writes structured lines to stderr. */
   readonly logLevel: string
-}
-
-/** An answer in the gateway's form: raised before any operation is chosen or entered. */
-class GatewayRefusal extends Error {
-  readonly status: number
-  readonly code: string
-  constructor(status: number, code: string, message: string) {
-    super(message)
-    this.status = status
-    this.code = code
-  }
 }
 
 export function createApp(options: AppOptions): FastifyInstance {
@@ -173,11 +163,10 @@ async function admit(
     throw new GatewayRefusal(403, 'APIGW.0302', 'The credentials are not good for this project.')
   }
   if (!mayInProject(found, route.access.action)) throw notPermitted(route.access.action)
+  if (route.access.inDomain === true && administrationOf(found, route.access.action) === undefined) {
+    throw notPermitted(`${route.access.action} for all projects of the domain`)
+  }
   return found
-}
-
-function notPermitted(action: string): GatewayRefusal {
-  return new GatewayRefusal(403, 'APIGW.0302', `The action ${action} is not permitted.`)
 }
 
 /** The framework reads no body of GET and HEAD; signing clients send `{}` there, and it is signed. */

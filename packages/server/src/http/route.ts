@@ -15,7 +15,8 @@ export type Access =
   | { readonly kind: 'public' }
   | { readonly kind: 'authenticated' }
   | { readonly kind: 'administration', readonly action: string }
-  | { readonly kind: 'project', readonly action: string }
+  /** `inDomain`: the path names a project, and the action works on all of its domain, so the caller needs it there too. */
+  | { readonly kind: 'project', readonly action: string, readonly inDomain?: true }
 
 export interface Answer {
   readonly status: number

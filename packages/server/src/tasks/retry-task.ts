@@ -1,6 +1,6 @@
 import { deleteBackup, findBackup, restoreBackup } from '../backups/index.ts'
 import { createCheckpoint } from '../checkpoints/index.ts'
-import type { Row } from '../db/schema.ts'
+import type { JobKind, Row } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
 import { Failure } from '../failures.ts'
 import type { ProjectId } from '../ids.ts'
@@ -13,11 +13,23 @@ type RetryDeps = Pick<Deps, 'db' | 'clock' | 'config' | 'wakeAgents'>
 interface Caller {
   readonly projectId: ProjectId
   readonly requestId: string
+  /** Throws unless the caller may do this itself, in the task's enterprise project. */
+  readonly assertMay: (action: string, enterpriseProjectId: string) => void
+}
+
+/** What the call takes that each kind of job is asked for by. */
+const ACTIONS: Partial<Record<JobKind, string>> = {
+  backup: 'cbr:vaults:backup',
+  restore: 'cbr:backups:restore',
+  delete_backup: 'cbr:backups:delete',
+  remove_resource: 'cbr:vaults:removeResources',
+  delete_vault: 'cbr:vaults:delete',
 }
 
 /**
  * Asks again for what a task did not get done, as if its call were repeated: all checks are made anew, and
  * the answer is the new task. A backup is made again of the source as it is now, in a run of its own.
+ * Whoever may not make the call may not have it repeated either.
  */
 export async function retryTask(deps: RetryDeps, caller: Caller, id: string): Promise<Row<'operation_logs'>> {
   const task = await showOperationLog(deps.db, caller.projectId, id)
@@ -26,6 +38,9 @@ export async function retryTask(deps: RetryDeps, caller: Caller, id: string): Pr
   }
   const job = await findJobOfTask(deps.db, caller.projectId, task.id)
   if (job === undefined) throw notRetriable(task, 'what it was told to do is not known any more')
+  const action = ACTIONS[job.kind]
+  if (action === undefined) throw notRetriable(task, 'tasks of its kind are started anew by their own call')
+  caller.assertMay(action, task.enterprise_project_id)
   await askAgain(deps, caller, task, job)
   return getOperationOfRequest(deps.db, caller.projectId, caller.requestId)
 }

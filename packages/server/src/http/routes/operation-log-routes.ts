@@ -2,7 +2,8 @@ import { ListOperationLogsAnswer, ListOperationLogsQuery, ShowOperationLogAnswer
 import type { Deps } from '../../deps.ts'
 import { operationLogToWire, listOperationLogs, showOperationLog } from '../../operations/index.ts'
 import { cancelTask, retryTask } from '../../tasks/index.ts'
-import { accepted, ok, projectOf, route, type Route } from '../route.ts'
+import { assertMay } from '../refusal.ts'
+import { accepted, identityOf, ok, projectOf, route, type Route } from '../route.ts'
 
 export function operationLogRoutes(deps: Deps): Route[] {
   const { db } = deps
@@ -47,7 +48,12 @@ export function operationLogRoutes(deps: Deps): Route[] {
       summary: 'Start again what a task did not get done, as a new task',
       schemas: { params: TaskParams, response: { 202: ShowOperationLogAnswer } },
       handle: async (call) => {
-        const caller = { projectId: projectOf(call).id, requestId: call.requestId }
+        const identity = identityOf(call)
+        const caller = {
+          projectId: projectOf(call).id,
+          requestId: call.requestId,
+          assertMay: (action: string, enterpriseProjectId: string) => assertMay(identity, action, enterpriseProjectId),
+        }
         return accepted({ operation_log: operationLogToWire(await retryTask(deps, caller, call.params.task_id)) })
       },
     }),
