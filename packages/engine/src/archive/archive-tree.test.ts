@@ -361,6 +361,37 @@ test('a cancelled run commits nothing, and the next one need not store again wha
   await assert.rejects(archive.run(source, { signal: AbortSignal.abort() }), { code: 'cancelled' })
 })
 
+test('a run that is cancelled and whose lock is gone names nothing: others may have removed its packs', async (t) => {
+  const source = scratch(t)
+  for (let file = 0; file < 200; file += 1) fs.writeFileSync(join(source, `${file}`), `content ${file}`)
+  const storage = memoryStorage()
+  await initRepository(storage, { password: 'x', kdf })
+  const removed: string[] = []
+  await using repository = await openRepository({
+    ...storage,
+    async put(key, parts, options) {
+      await storage.put(key, parts, options)
+      if (!key.startsWith('data/')) return
+      // Somebody takes the lock away and prunes: nobody speaks for this pack.
+      for (const lock of await Array.fromAsync(storage.list('locks/'))) await storage.delete(lock.key)
+      await storage.delete(key)
+      removed.push(key)
+    },
+  }, { password: 'x' })
+  const cancelling = new AbortController()
+  await using lock = await repository.lock({ exclusive: false, settleMs: 0 })
+  await assert.rejects(archiveTree(repository, lock, {
+    path: source, hostname: 'host', tags: [], time: new Date(0), signal: cancelling.signal,
+    onProgress: ({ filesDone }) => {
+      if (filesDone >= 100) cancelling.abort(new Error('enough'))
+    },
+  }), { code: 'cancelled' })
+  assert.ok(removed.length > 0)
+  assert.deepEqual(await Array.fromAsync(storage.list('index/')), [])
+  // Nor does a later run count on them, before it has looked anew.
+  await assert.rejects(repository.saveBlob('data', Buffer.from('content 0')), { code: 'repository.lock_lost' })
+})
+
 test('a storage that fills up ends the run with its own failure', async (t) => {
   const source = scratch(t)
   for (let index = 0; index < 30; index += 1) fs.writeFileSync(join(source, `file ${index}`), Buffer.alloc(300_000, index))

@@ -176,7 +176,7 @@ export class ArchiveRun {
 
 /**
  * Runs an archiver from the parent's snapshot to the commit. When it fails, what was stored so far is
- * still named in the index, so that the next run need not store it again.
+ * still named in the index, so that the next run need not store it again; not so when its lock is gone.
  */
 export async function runArchive(
   repository: Repository, lock: RepositoryLock, options: ArchiveOptions, archive: (run: ArchiveRun) => Promise<ArchiveResult>,
@@ -191,7 +191,7 @@ export async function runArchive(
   } catch (error) {
     await run.sink.settle()
     // The reason of the failure is thrown; that this saving of work fails as well is of no interest.
-    await repository.flush().catch(() => undefined)
+    await repository.flush(lock).catch(() => undefined)
     throw asFailure(error, options.signal)
   }
 }

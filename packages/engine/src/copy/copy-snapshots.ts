@@ -77,7 +77,7 @@ export async function copySnapshots(
     return await run.copy(snapshots.toSorted((a, b) => Date.parse(a.snapshot.time) - Date.parse(b.snapshot.time)), known)
   } catch (error) {
     // What is stored is named, so that it need not be copied again; the first error is the one to report.
-    await target.flush().catch(() => undefined)
+    await target.flush(lock).catch(() => undefined)
     throw lock.lost.aborted ? lock.lost.reason : asFailure(error, signal)
   }
 }
@@ -219,7 +219,7 @@ class CopyRun {
     const batch = this.#batch
     this.#batch = { data: [], tree: [] }
     this.#batchBytes = 0
-    await this.#target.flush()
+    await this.#target.flush(this.#lock)
     if (this.#options.readBack === false) return
     for (const type of ['data', 'tree'] as const) {
       for (let at = 0; at < batch[type].length; at += FETCH_BLOBS) {

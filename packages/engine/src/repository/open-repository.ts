@@ -267,7 +267,7 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
       return saveHeld(type, bytes === undefined || bytes === held.length ? held : shortened(held, bytes))
     },
 
-    flush: () => getLoaded().writer.flush(),
+    flush: async (lock) => getLoaded().writer.flush(lock === undefined ? undefined : () => lock.assertHeld()),
 
     readPack: (packId, offset, length) => readPack(packId, offset, length),
 
@@ -320,7 +320,7 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
 
     async saveSnapshot(snapshot, lock, signal) {
       throwIfCancelled(signal)
-      if (loaded !== undefined) await loaded.writer.flush()
+      if (loaded !== undefined) await loaded.writer.flush(() => lock.assertHeld())
       await lock.assertHeld()
       throwIfCancelled(signal)
       return files.save<SnapshotId>('snapshots', encodeSnapshot(snapshot), signal)

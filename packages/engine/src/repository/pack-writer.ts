@@ -46,8 +46,8 @@ export interface PackWriter {
   claim(type: BlobType, id: BlobId): void
   /** Puts a claimed blob into a pack; resolves when there is room for more. */
   add(type: BlobType, id: BlobId, sealed: SealedBlob): Promise<void>
-  /** Stores every open pack and names all stored packs in index files. */
-  flush(): Promise<void>
+  /** Stores every open pack and names all stored packs in index files, unless `mayName` rejects: then the writer has failed. */
+  flush(mayName?: () => Promise<void>): Promise<void>
   fail(error: unknown): void
   throwIfFailed(): void
   /** Waits for what is being written; open packs are dropped. */
@@ -167,12 +167,13 @@ export function createPackWriter(
       throwIfFailed()
     },
 
-    async flush() {
+    async flush(mayName) {
       startUpload('data')
       startUpload('tree')
       while (uploads.size > 0) await Promise.all(uploads)
       throwIfFailed()
       try {
+        if (unindexed.length > 0) await mayName?.()
         await saveIndex()
       } catch (error) {
         fail(error)

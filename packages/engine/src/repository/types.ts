@@ -7,6 +7,7 @@
  */
 import type { BlobToDeliver } from './crew/blob-crew.ts'
 import type { BlobDelivery } from './crew/protocol.ts'
+import type { RepositoryLock } from './lock.ts'
 
 declare const idOf: unique symbol
 type Id<Noun extends string> = string & { readonly [idOf]: Noun }
@@ -61,8 +62,12 @@ export interface BlobWriter {
   reserveBlob(bytes: number): Promise<ReservedBlob>
   /** As `saveBlob`, of the first bytes of what was reserved, all by default; releases it. */
   saveReserved(type: BlobType, reserved: ReservedBlob, bytes?: number): Promise<SavedBlob>
-  /** Resolves when every blob saved so far lies in stored packs that stored index files name. */
-  flush(): Promise<void>
+  /**
+   * Resolves when every blob saved so far lies in stored packs that stored index files name. With a lock, packs are only named
+   * while it is held: whoever took it away may have removed what had no name. Throws `repository.lock_lost` then, and
+   * nothing more is taken until the index is loaded anew.
+   */
+  flush(lock?: Pick<RepositoryLock, 'assertHeld'>): Promise<void>
 }
 
 export interface BlobReader {
