@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { unsupportedOperations } from '@opencbr/server'
 import { startTestService } from '@opencbr/testkit'
+import { readApiRows, renderApiRows } from './support/api-table.ts'
 
 const root = join(import.meta.dirname, '..')
 
@@ -39,25 +40,17 @@ function operationsOf(document: OpenApi) {
     Object.entries(methods).map(([method, operation]) => ({ method: method.toUpperCase(), path, ...operation })))
 }
 
-function rowsIn(part: string): string[] {
-  return part.split('\n').filter((line) => /^\| `\w+` \|/.test(line))
-}
-
 function compare(found: string[], expected: string[]) {
   return { missing: expected.filter((row) => !found.includes(row)), superfluous: found.filter((row) => !expected.includes(row)) }
 }
 
 test('docs/api.md lists exactly the operations of the server', async () => {
-  const document = await readOpenApi()
-  const unsupported = new Map(unsupportedOperations.map((each) => [each.operationId, each.reason]))
-  const rows = operationsOf(document).map(({ operationId, method, path, summary }) =>
-    `| \`${operationId}\` | ${method} | \`${path}\` | ${unsupported.get(operationId) ?? summary} |`)
-  const page = readFileSync(join(root, 'docs/api.md'), 'utf8')
-  const [answered = '', refused = ''] = page.split('### Not supported')
-  const isRefused = (row: string): boolean => unsupported.has(/`(\w+)`/.exec(row)?.[1] ?? '')
+  const expected = renderApiRows(await readOpenApi(), unsupportedOperations)
+  const found = readApiRows(readFileSync(join(root, 'docs/api.md'), 'utf8'))
+  // scripts/write-api-table.ts writes the tables anew.
   const none = { missing: [], superfluous: [] }
-  assert.deepEqual(compare(rowsIn(answered), rows.filter((row) => !isRefused(row))), none)
-  assert.deepEqual(compare(rowsIn(refused), rows.filter(isRefused)), none)
+  assert.deepEqual(compare(found.answered, expected.answered), none)
+  assert.deepEqual(compare(found.refused, expected.refused), none)
 })
 
 test('every operation of the contract is answered or refused, at its path', async () => {
