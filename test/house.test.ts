@@ -53,7 +53,7 @@ test('packages import one way', () => {
 const layers: readonly (readonly string[])[] = [
   ['clock.ts', 'ids.ts', 'config.ts', 'failures.ts', 'secrets.ts', 'tag.ts', 'enterprise-projects.ts'],
   ['db', 'deps.ts'],
-  ['jobs', 'servers', 'operations', 'events', 'identity', 'resources'],
+  ['jobs', 'servers', 'operations', 'events', 'identity', 'resources', 'audit'],
   ['agents', 'backups', 'checkpoints', 'vaults', 'policies', 'tags', 'protectables', 'populate', 'members', 'features'],
   ['verify', 'browse'],
   ['agent-host', 'reader-host', 'scheduler'],

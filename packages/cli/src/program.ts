@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander'
 import { addDomain, addGroup, addKey, addProject, addRole, addUser } from './commands/administration.ts'
 import { addAgent } from './commands/agent.ts'
+import { addAudit } from './commands/audit.ts'
 import { addBackup } from './commands/backup.ts'
 import { addCatalog } from './commands/catalog.ts'
 import { addCheckpoint } from './commands/checkpoint.ts'
@@ -39,7 +40,7 @@ export function buildProgram(): Command {
     .exitOverride()
     .addHelpText('after', `\nWherever an id is wanted, a name that only one thing has will do.\n${environmentHelp}\n\n${describeExitCodes()}`)
   const groups = [
-    addServe, addResource, addVault, addTag, addEvent, addCheckpoint, addBackup, addVerification, addMember, addPolicy, addTask, addProtectable, addAgent, addToken, addDomain,
+    addServe, addResource, addVault, addTag, addEvent, addAudit, addCheckpoint, addBackup, addVerification, addMember, addPolicy, addTask, addProtectable, addAgent, addToken, addDomain,
     addProject, addUser, addGroup, addRole, addKey, addRepository, addCatalog, addDev, addCompletion,
   ]
   for (const add of groups) add(program)

@@ -2,6 +2,7 @@ export { backUpCatalogue, type CatalogueBackup } from './catalog/backup-catalogu
 export { listCopiedTables } from './catalog/copy-tables.ts'
 export { checkCatalogueFile, writeCatalogueFile } from './catalog/catalogue-file.ts'
 export { restoreCatalogue, type CatalogueCopy, type CatalogueRestored } from './catalog/restore-catalogue.ts'
+export { openAudit, type Audit } from './audit/index.ts'
 export { formatTime, parseTime, systemClock, type Clock, type Micros } from './clock.ts'
 export type { ServerConfig } from './config.ts'
 export { StartRefusal } from './data-directory.ts'

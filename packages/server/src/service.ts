@@ -1,6 +1,7 @@
 /** Puts the service together: data directory, catalogue, identity, routes, listener. */
 import type { FastifyInstance } from 'fastify'
 import { openAgentHost, type AgentHostOptions } from './agent-host/index.ts'
+import { openAudit } from './audit/index.ts'
 import { systemClock, type Clock } from './clock.ts'
 import type { ServerConfig } from './config.ts'
 import { StartRefusal } from './data-directory.ts'
@@ -10,6 +11,7 @@ import { createApp } from './http/app.ts'
 import type { Route } from './http/route.ts'
 import { administrationRoutes } from './http/routes/administration-routes.ts'
 import { agentRoutes } from './http/routes/agent-routes.ts'
+import { auditRoutes } from './http/routes/audit-routes.ts'
 import { backupRoutes } from './http/routes/backup-routes.ts'
 import { billingRoutes } from './http/routes/billing-routes.ts'
 import { browseRoutes } from './http/routes/browse-routes.ts'
@@ -66,6 +68,7 @@ export function allRoutes(deps: Deps): Route[] {
     ...tagRoutes(deps),
     ...billingRoutes(deps),
     ...eventRoutes(deps),
+    ...auditRoutes(deps),
     ...protectableRoutes(deps),
     ...agentRoutes(deps),
     ...backupRoutes(deps),
@@ -109,10 +112,13 @@ async function assemble(
     }),
   }
   await makeBootstrapUser(deps)
+  const audit = await openAudit(deps)
   const app = createApp({
     routes: allRoutes(deps),
     authenticate: (request) => authenticate(deps, request),
     confine: (seen, call) => confine(deps.db, seen, call),
+    audit,
+    clock: deps.clock,
     logLevel: config.logLevel,
   })
   const membership = await joinServers(deps)
@@ -137,6 +143,7 @@ async function assemble(
     stopScrubbing?.()
     const impatience = setTimeout(() => app.server.closeAllConnections(), CALLS_PATIENCE_MS)
     await Promise.all([app.close().finally(() => clearTimeout(impatience)), agents?.close(), scheduler.close()])
+    await audit.close()
     await deps.reader.close()
     await manifests?.close()
     // Where the catalogue is out of reach, the others find out by themselves.

@@ -37,6 +37,7 @@ export const VAULT_TABLES = [
 export const LEFT_OUT_TABLES = [
   'tokens', 'operation_logs', 'jobs', 'events', 'verifications', 'policy_runs', 'planned_expiries', 'scheduler_duties', 'servers',
   'backup_revisions', 'backup_counts', 'identity_revision', 'vault_usage', 'catalogue_facts', 'manifest_marks',
+  'audit_records', 'audit_head', 'audit_begun',
 ] as const satisfies readonly Table[]
 
 export type ManifestTable = (typeof DEPLOYMENT_TABLES)[number] | (typeof VAULT_TABLES)[number]

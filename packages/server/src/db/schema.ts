@@ -3,6 +3,7 @@
  * UTC; booleans are 0 or 1; JSON is text; sizes end in their unit. Ids are text.
  */
 import type { ColumnType, Generated, Insertable, Selectable, Updateable } from 'kysely'
+import type { AuditCredential, AuditOutcome } from '@opencbr/contract'
 import type { Micros } from '../clock.ts'
 import type {
   AgentId, AgentPathId, BackupId, CheckpointId, DomainId, EventId, JobId, OperationLogId, PolicyId, ProjectId, ResourceId, UserGroupId, UserId,
@@ -582,7 +583,50 @@ export interface IdentityRevisionTable {
   revision: number
 }
 
+/** One call that changed something or was denied; `audit/` explains the chain. */
+export interface AuditRecordTable {
+  sequence: number
+  /** When the call came in. */
+  created_at: Micros
+  request_id: string
+  operation: string
+  action: string | null
+  outcome: AuditOutcome
+  status: number | null
+  error_code: string | null
+  user_id: string | null
+  user_name: string | null
+  domain_id: string | null
+  project_id: string | null
+  credential: AuditCredential
+  access_key: string | null
+  address: string
+  /** JSON array of {type, id}. */
+  targets: string
+  previous_hash: string
+  hash: string
+}
+
+/** One row: the end of the chain, sealed with the master key. */
+export interface AuditHeadTable {
+  id: number
+  sequence: number
+  hash: string
+  sealed: string
+}
+
+/** Calls that were let in to change something, and have no record yet. */
+export interface AuditBegunTable {
+  request_id: string
+  created_at: Micros
+  /** JSON: what the record will say, as far as it is known. */
+  entry: string
+}
+
 export interface Schema {
+  audit_records: AuditRecordTable
+  audit_head: AuditHeadTable
+  audit_begun: AuditBegunTable
   identity_revision: IdentityRevisionTable
   manifest_marks: ManifestMarkTable
   verifications: VerificationTable

@@ -7,9 +7,12 @@ import { randomUUID } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type HTTPMethods } from 'fastify'
+import { outcomeOf, type Audit, type AuditEntry, type EndedAuditEntry } from '../audit/index.ts'
+import type { Clock } from '../clock.ts'
 import { narrowEnterpriseProjects } from '../enterprise-projects.ts'
 import { Failure, failures } from '../failures.ts'
 import { administrationOf, enterpriseProjectsFor, IdentityFailure, mayInProject, type ConfinedCall, type Identity, type SignedRequest } from '../identity/index.ts'
+import { entryOf, isAudited, joinTargets, targetsOfAnswer, type AuditedCall } from './audit-call.ts'
 import { chooseEncoding, compress } from './compression.ts'
 import { parseBody, parseText, withoutNulls } from './parse-input.ts'
 import { GatewayRefusal, notPermitted } from './refusal.ts'
@@ -31,6 +34,8 @@ export interface AppOptions {
   readonly authenticate: Authenticate
   /** Judges a call of somebody who sees only some enterprise projects; false: it cannot be confined to them. */
   readonly confine: (seen: ReadonlySet<string>, call: ConfinedCall) => Promise<boolean>
+  readonly audit: Pick<Audit, 'begin' | 'record'>
+  readonly clock: Clock
   /** 'silent' in tests; fastify's logger writes structured lines to stderr. */
   readonly logLevel: string
 }
@@ -98,10 +103,54 @@ function newRequestId(): string {
   return randomUUID().replaceAll('-', '')
 }
 
-async function answer(route: Route, { authenticate, confine }: AppOptions, request: FastifyRequest): Promise<Answer> {
+/** Carries a call out, and tells the audit trail: before it is let in, when it may change something, and before it is answered. */
+async function answer(route: Route, options: AppOptions, request: FastifyRequest): Promise<Answer> {
+  const { audit, clock } = options
+  const audited: AuditedCall = {
+    requestId: request.id, calledAt: clock.now(), headers: request.headers, address: request.ip, params: request.params as Record<string, string>,
+  }
+  let entry = entryOf(route, audited, undefined)
+  const watch: CallWatch = {
+    authenticated: (identity) => {
+      entry = entryOf(route, audited, identity)
+    },
+    async begins() {
+      if (isAudited(route)) await audit.begin(entry)
+    },
+  }
+  const end = async (ended: Pick<EndedAuditEntry, 'status' | 'errorCode'> & { readonly status: number } & Partial<AuditEntry>): Promise<void> => {
+    const outcome = outcomeOf(ended.status)
+    if (outcome !== 'denied' && !isAudited(route)) return
+    await audit.record({ ...entry, ...ended, outcome }).catch((error: unknown) => {
+      // The answer stays the true one; audit/open-audit.ts says what becomes of the record.
+      request.log.error({ err: error, audit: { ...entry, ...ended } }, 'a call could not be recorded in the audit trail')
+    })
+  }
+  try {
+    const answered = await carryOut(route, options, request, watch)
+    const { status, caller } = answered
+    await end({ status, errorCode: null, targets: joinTargets(entry.targets, targetsOfAnswer(answered)), ...caller })
+    return answered
+  } catch (error) {
+    const { status, code } = judgeError(error as Error)
+    const user = error instanceof IdentityFailure ? error.triedUser : undefined
+    await end({ status, errorCode: code === '' ? null : code, ...(user === undefined ? {} : { user, credential: 'password' }) })
+    throw error
+  }
+}
+
+/** Who looks on while a call is carried out. */
+interface CallWatch {
+  /** It is known who calls, and not yet whether it is allowed. */
+  readonly authenticated: (identity: Identity) => void
+  /** It is about to be carried out. */
+  readonly begins: () => Promise<void>
+}
+
+async function carryOut(route: Route, { authenticate, confine }: AppOptions, request: FastifyRequest, watch: CallWatch): Promise<Answer> {
   const body = Buffer.isBuffer(request.body) ? request.body : await readUnparsedBody(request)
   const params = request.params as Record<string, string>
-  const identity = await admit(route, authenticate, request, body, params)
+  const identity = await admit(route, authenticate, request, body, params, watch)
   const call = {
     params: route.schemas.params === undefined ? params : parseText(route.schemas.params, params),
     query: route.schemas.query === undefined ? {} : parseText(route.schemas.query, request.query as Record<string, unknown>),
@@ -113,6 +162,7 @@ async function answer(route: Route, { authenticate, confine }: AppOptions, reque
     address: request.ip,
   }
   await applyConfinement(route, confine, call as Call<Record<string, unknown>, { enterprise_project_id?: string }, unknown>)
+  await watch.begins()
   return route.handle(call as Call<never, never, never>)
 }
 
@@ -141,6 +191,7 @@ function originOf(request: FastifyRequest): string {
 
 async function admit(
   route: Route, authenticate: Authenticate, request: FastifyRequest, body: Uint8Array, params: Record<string, string>,
+  watch: CallWatch,
 ): Promise<Identity | undefined> {
   if (route.access.kind === 'public') return undefined
   const found = await authenticate({
@@ -153,6 +204,7 @@ async function admit(
   if ('refused' in found) {
     throw new GatewayRefusal(401, 'APIGW.0301', `Incorrect IAM authentication information: ${found.refused}`)
   }
+  watch.authenticated(found)
   if (route.access.kind === 'authenticated') return found
   if (route.access.kind === 'administration') {
     if (administrationOf(found, route.access.action) === undefined) throw notPermitted(route.access.action)
@@ -194,7 +246,8 @@ function parseJson(body: Uint8Array): unknown {
 }
 
 async function sendFailure(error: Error & { statusCode?: number }, request: FastifyRequest, reply: FastifyReply): Promise<void> {
-  const judged = judgeError(error, request)
+  const judged = judgeError(error)
+  if (judged.status === 500) request.log.error(error)
   const isIdentity = request.routeOptions.config.errors === 'identity'
   await send(reply, isIdentity ? identityAnswer(judged) : serviceAnswer(judged, request))
 }
@@ -205,7 +258,7 @@ interface JudgedError {
   readonly message: string
 }
 
-function judgeError(error: Error & { statusCode?: number }, request: FastifyRequest): JudgedError {
+function judgeError(error: Error & { statusCode?: number }): JudgedError {
   if (error instanceof Failure) {
     const { status, code } = failures[error.code]
     return { status, code: `BackupService.${code}`, message: error.message }
@@ -216,7 +269,6 @@ function judgeError(error: Error & { statusCode?: number }, request: FastifyRequ
     // The framework's own: a body over the limit, a malformed length or URL.
     return { status: error.statusCode, code: error.statusCode === 413 ? 'APIGW.0201' : 'APIGW.0106', message: error.message }
   }
-  request.log.error(error)
   return { status: 500, code: 'BackupService.9910', message: 'An unknown error occurred; the server has logged it.' }
 }
 

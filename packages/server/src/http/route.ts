@@ -5,7 +5,9 @@
  */
 import type { Readable } from 'node:stream'
 import type { Static, TObject, TSchema } from 'typebox'
+import type { AuditCredential } from '@opencbr/contract'
 import type { Identity } from '../identity/identity.ts'
+import type { NamedUser } from '../identity/index.ts'
 
 /**
  * Who may call: anyone, any authenticated identity, one that may do the action to its domain or the
@@ -25,6 +27,8 @@ export interface Answer {
   readonly headers?: Readonly<Record<string, string>>
   /** Sent as it is, in the place of a body; the headers say what it is. It is destroyed when the client goes away. */
   readonly stream?: Readable
+  /** Who turned out to call an operation that anybody may call; for the audit trail. */
+  readonly caller?: { readonly user: NamedUser, readonly projectId: string | null, readonly credential: AuditCredential }
 }
 
 export interface Call<Params, Query, Body> {
@@ -59,6 +63,8 @@ export interface Route {
   readonly access: Access
   /** Keystone's form of errors instead of the backup service's. */
   readonly errors?: 'identity'
+  /** Whether the audit trail has calls that were not denied; when absent, those of methods that change something. */
+  readonly audited?: boolean
   readonly summary: string
   readonly schemas: RouteSchemas<TObject, TObject, TSchema>
   readonly handle: (call: Call<never, never, never>) => Promise<Answer>

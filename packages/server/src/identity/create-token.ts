@@ -76,7 +76,8 @@ async function provePassword(
   const account = owner?.user.id ?? JSON.stringify([user.id, user.name, user.domain])
   const succeed = await throttle.admit({ account, address })
   const isRight = await verifyPassword(user.password, owner?.user.password_hash)
-  if (!isRight || owner === undefined) throw new IdentityFailure(401, REFUSED)
+  if (owner === undefined) throw new IdentityFailure(401, REFUSED)
+  if (!isRight) throw new IdentityFailure(401, REFUSED, { id: owner.user.id, name: owner.user.name, domainId: owner.domain.id })
   succeed()
   return { owner, methods: ['password'] }
 }

@@ -9,6 +9,7 @@ import * as servers from './008-servers.ts'
 import * as manifests from './009-manifests.ts'
 import * as backupLists from './010-backup-lists.ts'
 import * as identityRevision from './011-identity-revision.ts'
+import * as audit from './012-audit.ts'
 
 /** In the order in which they run; names are recorded in the database. */
 export const migrations: Record<string, Migration> = {
@@ -22,4 +23,5 @@ export const migrations: Record<string, Migration> = {
   '009-manifests': manifests,
   '010-backup-lists': backupLists,
   '011-identity-revision': identityRevision,
+  '012-audit': audit,
 }

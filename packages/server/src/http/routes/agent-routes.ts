@@ -19,6 +19,7 @@ function wholeAgentRoutes(deps: Deps): Route[] {
   return [
     route({
       operationId: 'checkAgent',
+      audited: false,
       method: 'POST',
       path: '/v3/:project_id/agent/check',
       access: { kind: 'project', action: 'cbr:agents:check' },

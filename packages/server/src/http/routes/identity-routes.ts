@@ -86,7 +86,15 @@ function tokenRoutes(deps: TokenDeps, throttle: LoginThrottle, contextOf: (call:
       async handle(call) {
         const token = await createToken(deps, call.body.auth, { throttle, address: call.address })
         const body = tokenToWire(token, call.query.nocatalog === undefined ? contextOf(call) : undefined)
-        return { status: 201, body, headers: { 'x-subject-token': token.token } }
+        const { owner: { user, domain }, project, methods } = token
+        return {
+          status: 201,
+          body,
+          headers: { 'x-subject-token': token.token },
+          caller: {
+            user: { id: user.id, name: user.name, domainId: domain.id }, projectId: project?.id ?? null, credential: methods.includes('token') ? 'token' : 'password',
+          },
+        }
       },
     }),
     route({

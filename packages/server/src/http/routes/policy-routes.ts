@@ -122,6 +122,7 @@ function scheduleRoutes(deps: Deps): Route[] {
     }),
     route({
       operationId: 'previewPolicy',
+      audited: false,
       method: 'POST',
       path: '/x/v1/:project_id/policies/preview',
       access: { kind: 'project', action: 'cbr:policies:get' },

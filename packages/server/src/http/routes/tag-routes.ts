@@ -69,6 +69,7 @@ export function tagRoutes(deps: Deps): Route[] {
     }),
     route({
       operationId: 'showVaultResourceInstances',
+      audited: false,
       method: 'POST',
       path: '/v3/:project_id/vault/resource_instances/action',
       access: { kind: 'project', action: 'cbr:vaults:listResourceInstances' },

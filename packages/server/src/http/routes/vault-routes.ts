@@ -128,6 +128,8 @@ function wholeVaultRoutes(deps: Deps): Route[] {
     }),
     route({
       operationId: 'showRecoveryKit',
+      // It hands out the vault's password.
+      audited: true,
       method: 'GET',
       path: '/x/v1/:project_id/vaults/:vault_id/recovery-kit',
       access: { kind: 'project', action: 'cbr:vaults:getRecoveryKit' },
