@@ -12,7 +12,7 @@ set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${OPENCBR_CLIENTS_CACHE:-$top/.cache/clients}
 client=${1:-}
-SECONDS_MAX=600
+SECONDS_MAX=240
 
 unavailable() { printf 'install-clients: %s is not brought: %s\n' "$client" "$*" >&2; exit 3; }
 fail() { printf 'install-clients: %s cannot be installed: %s\n' "$client" "$*" >&2; exit 1; }
