@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { openApi, type Api, type QueryValue } from './api.ts'
 import { findConnection, type Connection } from './connection.ts'
+import { trustCaFile } from './ca-file.ts'
 import { CommandFailure } from './exit-codes.ts'
 import { printJson } from './output.ts'
 
@@ -9,6 +10,7 @@ import { printJson } from './output.ts'
 export interface GlobalOptions {
   readonly data?: string
   readonly json?: boolean
+  readonly caFile?: string
 }
 
 export interface Call<Options extends object> {
@@ -26,7 +28,10 @@ export interface Call<Options extends object> {
 export function onRun<Options extends object>(command: Command, run: (call: Call<Options>) => Promise<void>): void {
   command.action(async () => {
     const options = command.optsWithGlobals<Options & GlobalOptions>()
-    const connection = (): Connection => findConnection(options.data, process.env, process.cwd())
+    const connection = (): Connection => {
+      trustCaFile(options.caFile, process.env)
+      return findConnection(options.data, process.env, process.cwd())
+    }
     await run({
       args: command.args,
       options,

@@ -34,6 +34,7 @@ export function buildProgram(): Command {
     .description('Self-hosted Cloud Backup and Recovery: the service, and its commands.')
     .version(version)
     .option('--data <dir>', 'the data directory of a server on this machine')
+    .option('--ca-file <file>', 'trust servers whose certificates one in this file vouches for, besides the usual ones (OPENCBR_CA_FILE)')
     .option('--json', 'print the JSON of the API')
     .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError('(--help explains the command)')

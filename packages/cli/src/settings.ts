@@ -3,6 +3,7 @@
  * and in a configuration file; the first that has it wins, and the default comes last.
  */
 import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
 import { delimiter, resolve } from 'node:path'
 import type { ServerConfig } from '@opencbr/server'
 import { openStorage, parseStorageAddress, StorageFailure, storageOptionsFromEnvironment } from '@opencbr/storage'
@@ -25,6 +26,10 @@ export interface ServeFlags {
   readonly writersPerVault?: string
   readonly stuckAfter?: string
   readonly serverLease?: string
+  readonly tlsCert?: string
+  readonly tlsKey?: string
+  readonly trustProxy?: string
+  readonly requestTimeout?: string
   readonly config?: string
 }
 
@@ -66,8 +71,33 @@ export function readServeSettings(flags: ServeFlags, environment: Environment, w
     strictResources: strict?.value ?? false,
     ...(serversOnly === undefined ? {} : { shareServersOnly: serversOnly.value }),
     ...readLimits(flags, environment, file),
+    ...readTls(text(flags.tlsCert, 'OPENCBR_TLS_CERT', 'tls_cert'), text(flags.tlsKey, 'OPENCBR_TLS_KEY', 'tls_key'), workingDirectory),
+    ...parseProxies(text(flags.trustProxy, 'OPENCBR_TRUST_PROXY', 'trust_proxy')),
     logLevel: parseLogLevel(text(flags.logLevel, 'OPENCBR_LOG_LEVEL', 'log_level') ?? { value: serveDefaults.logLevel, from: 'the default' }),
   }
+}
+
+function readTls(
+  certificate: Setting<string> | undefined, key: Setting<string> | undefined, workingDirectory: string,
+): Pick<ServerConfig, 'tls'> {
+  if (certificate === undefined && key === undefined) return {}
+  if (certificate === undefined || key === undefined) {
+    throw new CommandFailure('usage', 'TLS takes both a certificate and its key: give tls_cert and tls_key.')
+  }
+  return { tls: { certFile: resolve(workingDirectory, certificate.value), keyFile: resolve(workingDirectory, key.value) } }
+}
+
+/** `127.0.0.1,10.0.0.0/8`: whoever may pass an address on must be named, since anybody can write the header. */
+function parseProxies(setting: Setting<string> | undefined): Pick<ServerConfig, 'trustProxy'> {
+  if (setting === undefined) return {}
+  const proxies = setting.value.split(',').map((each) => each.trim()).filter((each) => each !== '')
+  const wrong = proxies.find((each) => {
+    const [address = '', bits] = each.split('/', 2)
+    const family = isIP(address)
+    return family === 0 || (bits !== undefined && (!/^\d{1,3}$/.test(bits) || Number(bits) > (family === 4 ? 32 : 128)))
+  })
+  if (wrong === undefined) return { trustProxy: proxies }
+  throw new CommandFailure('usage', `The proxy ${wrong} (${setting.from}) is neither an address nor a network such as 10.0.0.0/8.`)
 }
 
 /** A directory, or a bucket with the keys that the environment has for it, as the repository commands take them. */
@@ -92,7 +122,7 @@ function readStorage(
 /** Those that are not given are left to the server. */
 function readLimits(
   flags: ServeFlags, environment: Environment, file: ConfigFile | undefined,
-): Pick<ServerConfig, 'jobsPerAgent' | 'writersPerVault' | 'stuckAfterSeconds' | 'serverLeaseSeconds'> {
+): Pick<ServerConfig, 'jobsPerAgent' | 'writersPerVault' | 'stuckAfterSeconds' | 'serverLeaseSeconds' | 'requestSeconds'> {
   const count = (flag: string | undefined, variable: string, member: string): number | undefined => {
     const setting = pick<unknown>(flag, given(environment, variable), variable, file, member, (value) => value)
     if (setting === undefined) return undefined
@@ -105,6 +135,7 @@ function readLimits(
     writersPerVault: count(flags.writersPerVault, 'OPENCBR_WRITERS_PER_VAULT', 'writers_per_vault'),
     stuckAfterSeconds: count(flags.stuckAfter, 'OPENCBR_STUCK_AFTER', 'stuck_after'),
     serverLeaseSeconds: count(flags.serverLease, 'OPENCBR_SERVER_LEASE', 'server_lease'),
+    requestSeconds: count(flags.requestTimeout, 'OPENCBR_REQUEST_TIMEOUT', 'request_timeout'),
   }
   return Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined))
 }
@@ -122,7 +153,7 @@ interface ConfigFile {
 
 const MEMBERS = new Set([
   'data', 'database', 'master_key_file', 'storage', 'listen', 'allow_paths', 'region', 'strict_resources', 'share_servers_only', 'log_level',
-  'jobs_per_agent', 'writers_per_vault', 'stuck_after', 'server_lease',
+  'jobs_per_agent', 'writers_per_vault', 'stuck_after', 'server_lease', 'tls_cert', 'tls_key', 'trust_proxy', 'request_timeout',
 ])
 
 function readConfigFile(path: string | undefined, workingDirectory: string): ConfigFile | undefined {

@@ -16,6 +16,12 @@ export interface ServerConfig {
   /** What the bucket asks for; only the server's agents are told. */
   readonly storageKeys?: StorageKeys | undefined
   readonly listen: { readonly host: string, readonly port: number }
+  /** Files in PEM: the certificate with those above it, and its key. Without them the server speaks plain HTTP. */
+  readonly tls?: { readonly certFile: string, readonly keyFile: string } | undefined
+  /** Addresses and networks (10.0.0.0/8) of proxies whose X-Forwarded-For, -Proto and -Host are believed. */
+  readonly trustProxy?: readonly string[] | undefined
+  /** How long a client may take to send a request; 60 by default. */
+  readonly requestSeconds?: number | undefined
   readonly region: string
   /** Absolute directories inside which resources may be declared and restores may write; none by default. */
   readonly allowPaths: readonly string[]

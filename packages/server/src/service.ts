@@ -8,6 +8,7 @@ import { StartRefusal } from './data-directory.ts'
 import type { Deps } from './deps.ts'
 import { keepManifests } from './catalog/index.ts'
 import { createApp } from './http/app.ts'
+import { openListener, type Listener } from './http/listener.ts'
 import type { Route } from './http/route.ts'
 import { administrationRoutes } from './http/routes/administration-routes.ts'
 import { agentRoutes } from './http/routes/agent-routes.ts'
@@ -43,6 +44,8 @@ export interface Service extends AsyncDisposable {
   readonly scheduler: Scheduler
   readonly app: FastifyInstance
   readonly deps: Deps
+  /** Looks at the files of the certificate now, as is done every few seconds. */
+  readonly reloadCertificate: Listener['reload']
   /** Opens the port of the configuration (0: any free one), and records the address in bootstrap.json. */
   readonly listen: () => Promise<{ readonly url: string }>
   /** Lets calls that are under way finish, takes no new ones, and gives the data directory back. */
@@ -111,6 +114,9 @@ async function assemble(
       if (config.logLevel !== 'silent') process.stderr.write(`reader host: ${text}\n`)
     }),
   }
+  const listener = openListener(config, (text) => {
+    if (config.logLevel !== 'silent') process.stderr.write(`${text}\n`)
+  })
   await makeBootstrapUser(deps)
   const audit = await openAudit(deps)
   const app = createApp({
@@ -118,6 +124,8 @@ async function assemble(
     authenticate: (request) => authenticate(deps, request),
     confine: (seen, call) => confine(deps.db, seen, call),
     audit,
+    makeServer: listener.makeServer,
+    trustProxy: config.trustProxy ?? [],
     clock: deps.clock,
     logLevel: config.logLevel,
   })
@@ -133,13 +141,14 @@ async function assemble(
     } catch (error) {
       throw new StartRefusal(`The server cannot listen on ${host}:${port}: ${(error as Error).message}`, { cause: error })
     }
-    const url = urlOf(app)
+    const url = urlOf(app, listener.scheme)
     await updateBootstrapEndpoint(config, url)
     return { url }
   }
   let closing: Promise<void> | undefined
   async function closeOnce(): Promise<void> {
     // A client that never ends its request must not keep the server from ending.
+    listener.close()
     stopScrubbing?.()
     const impatience = setTimeout(() => app.server.closeAllConnections(), CALLS_PATIENCE_MS)
     await Promise.all([app.close().finally(() => clearTimeout(impatience)), agents?.close(), scheduler.close()])
@@ -154,14 +163,14 @@ async function assemble(
     closing ??= closeOnce()
     return closing
   }
-  return { app, deps, scheduler, listen, close, [Symbol.asyncDispose]: close }
+  return { app, deps, scheduler, reloadCertificate: listener.reload, listen, close, [Symbol.asyncDispose]: close }
 }
 
 /** An address that a client on this machine can use, also when the server listens on all of them. */
-function urlOf(app: FastifyInstance): string {
+function urlOf(app: FastifyInstance, scheme: Listener['scheme']): string {
   const address = app.server.address()
   if (address === null || typeof address === 'string') throw new TypeError('the server listens on no port')
-  if (address.address === '0.0.0.0' || address.address === '::') return `http://127.0.0.1:${address.port}`
+  if (address.address === '0.0.0.0' || address.address === '::') return `${scheme}://127.0.0.1:${address.port}`
   const host = address.family === 'IPv6' ? `[${address.address}]` : address.address
-  return `http://${host}:${address.port}`
+  return `${scheme}://${host}:${address.port}`
 }

@@ -22,8 +22,12 @@ export function addServe(program: Command): void {
     .option('--stuck-after <seconds>', 'give a task up that shows no sign of going on for so long (OPENCBR_STUCK_AFTER, default 3600)')
     .option('--server-lease <seconds>', 'how long a server that shares its catalogue may be silent before the others take its jobs over '
       + '(OPENCBR_SERVER_LEASE, default 30)')
+    .option('--tls-cert <file>', 'speak TLS with this certificate (PEM); it is read again when it changes (OPENCBR_TLS_CERT)')
+    .option('--tls-key <file>', 'the key of the certificate (OPENCBR_TLS_KEY)')
+    .option('--trust-proxy <addresses>', 'believe what these proxies say in X-Forwarded-For, -Proto and -Host: addresses and networks, separated by commas (OPENCBR_TRUST_PROXY, default: none)')
+    .option('--request-timeout <seconds>', 'how long a client may take to send a request (OPENCBR_REQUEST_TIMEOUT, default 60)')
     .option('--log-level <level>', `${LOG_LEVELS.join(', ')} (OPENCBR_LOG_LEVEL, default ${serveDefaults.logLevel})`)
-    .option('--config <file>', 'JSON file with data, database, master_key_file, storage, listen, allow_paths, region, strict_resources, share_servers_only, log_level and the limits (OPENCBR_CONFIG)')
+    .option('--config <file>', 'JSON file with data, database, master_key_file, storage, listen, allow_paths, region, strict_resources, share_servers_only, log_level, tls_cert, tls_key, trust_proxy and the limits (OPENCBR_CONFIG)')
     .addHelpText('after', `\n--data is where the service keeps everything (OPENCBR_DATA, default ${serveDefaults.data}).`)
   onRun<ServeFlags>(command, async ({ options }) => {
     const config = readServeSettings(options, process.env, process.cwd())

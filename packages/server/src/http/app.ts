@@ -4,7 +4,7 @@
  * bytes), match the path's project, check the action, validate, handle.
  */
 import { randomUUID } from 'node:crypto'
-import { STATUS_CODES } from 'node:http'
+import { STATUS_CODES, type RequestListener, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type HTTPMethods } from 'fastify'
 import { outcomeOf, type Audit, type AuditEntry, type EndedAuditEntry } from '../audit/index.ts'
@@ -36,12 +36,17 @@ export interface AppOptions {
   readonly confine: (seen: ReadonlySet<string>, call: ConfinedCall) => Promise<boolean>
   readonly audit: Pick<Audit, 'begin' | 'record'>
   readonly clock: Clock
+  readonly makeServer: (handler: RequestListener) => Server
+  /** Addresses and networks of proxies that are believed about whom they speak for. */
+  readonly trustProxy: readonly string[]
   /** 'silent' in tests; fastify's logger writes structured lines to stderr. */
   readonly logLevel: string
 }
 
 export function createApp(options: AppOptions): FastifyInstance {
   const app = Fastify({
+    serverFactory: (handler) => options.makeServer(handler as RequestListener),
+    trustProxy: options.trustProxy.length === 0 ? false : [...options.trustProxy],
     bodyLimit: BODY_BYTES_MAX,
     genReqId: newRequestId,
     logger: options.logLevel === 'silent' ? false : { level: options.logLevel, stream: process.stderr },
@@ -50,7 +55,7 @@ export function createApp(options: AppOptions): FastifyInstance {
     exposeHeadRoutes: false,
     // Raised before any hook has run: a path that cannot be decoded.
     frameworkErrors: (error, request, reply) => {
-      void reply.header('x-request-id', request.id)
+      void reply.headers(securityHeaders(request))
       void sendFailure(error, request, reply)
     },
     clientErrorHandler: refuseUnparsed,
@@ -58,7 +63,7 @@ export function createApp(options: AppOptions): FastifyInstance {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
   app.addHook('onRequest', async (request, reply) => {
-    void reply.header('x-request-id', request.id)
+    void reply.headers(securityHeaders(request))
   })
   app.setErrorHandler((error: Error, request, reply) => sendFailure(error, request, reply))
   app.setNotFoundHandler(async (request, reply) => {
@@ -97,6 +102,18 @@ function refuseUnparsed(error: Error & { code?: string }, socket: Socket & { _ht
     `content-length: ${Buffer.byteLength(body)}`, 'connection: close', '', body,
   ].join('\r\n'))
   socket.destroySoon()
+}
+
+/** What every answer carries; an operation's own headers come later, and win. */
+function securityHeaders(request: FastifyRequest): Record<string, string> {
+  return {
+    'x-request-id': request.id,
+    'x-content-type-options': 'nosniff',
+    // Identity answers hold tokens and keys, and say who may do what.
+    ...(request.routeOptions.config?.errors === 'identity' ? { 'cache-control': 'no-store' } : {}),
+    // Said over plain HTTP it would be ignored, and without TLS it would lock people out.
+    ...(request.protocol === 'https' ? { 'strict-transport-security': 'max-age=31536000' } : {}),
+  }
 }
 
 function newRequestId(): string {
@@ -186,7 +203,7 @@ async function applyConfinement(
 function originOf(request: FastifyRequest): string {
   const { localAddress = '', localPort } = request.socket
   const ownHost = `${localAddress.includes(':') ? `[${localAddress}]` : localAddress}:${localPort}`
-  return `${request.protocol}://${/^[\w.:[\]-]+$/.test(request.host) ? request.host : ownHost}`
+  return `${request.protocol === 'https' ? 'https' : 'http'}://${/^[\w.:[\]-]+$/.test(request.host) ? request.host : ownHost}`
 }
 
 async function admit(

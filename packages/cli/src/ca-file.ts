@@ -1,0 +1,15 @@
+import { readFileSync } from 'node:fs'
+import { getCACertificates, setDefaultCACertificates } from 'node:tls'
+import type { Environment } from './connection.ts'
+import { CommandFailure } from './exit-codes.ts'
+
+/** Lets this process trust the certificates of a file, as well as those that it trusts anyway. */
+export function trustCaFile(option: string | undefined, environment: Environment): void {
+  const path = option ?? environment['OPENCBR_CA_FILE'] ?? ''
+  if (path === '') return
+  try {
+    setDefaultCACertificates([...getCACertificates('default'), readFileSync(path, 'utf8')])
+  } catch (error) {
+    throw new CommandFailure('usage', `The certificates in ${path} cannot be used: ${(error as Error).message}`, { cause: error })
+  }
+}
