@@ -54,7 +54,7 @@ const layers: readonly (readonly string[])[] = [
   ['clock.ts', 'ids.ts', 'config.ts', 'failures.ts', 'secrets.ts', 'tag.ts', 'enterprise-projects.ts'],
   ['db', 'deps.ts'],
   ['jobs', 'servers', 'operations', 'events', 'identity', 'resources', 'audit'],
-  ['agents', 'backups', 'checkpoints', 'vaults', 'policies', 'tags', 'protectables', 'populate', 'members', 'features'],
+  ['agents', 'backups', 'checkpoints', 'vaults', 'policies', 'organization-policies', 'tags', 'protectables', 'populate', 'members', 'features'],
   ['verify', 'browse'],
   ['agent-host', 'reader-host', 'scheduler'],
   ['tasks'],

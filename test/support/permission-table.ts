@@ -3,11 +3,16 @@ import { builtInRoles, permits, type Route } from '@opencbr/server'
 
 export const ROLE_NAMES: readonly string[] = ['read_only', 'restore_only', 'operator', 'full', 'administrator']
 
+/** Whether it takes the action in the domain, besides a role in the project. */
+function inDomain(access: Route['access']): boolean {
+  return access.kind === 'project' && access.inDomain === true
+}
+
 /** Whether somebody with one built-in role in a project may call an operation of it. */
 export function mayCall(role: string, { access }: Pick<Route, 'access'>): boolean {
   if (access.kind === 'public' || access.kind === 'authenticated') return true
   // Administering takes the role in the domain or in the system.
-  if (access.kind === 'administration') return false
+  if (access.kind === 'administration' || inDomain(access)) return false
   return permits(builtInRoles.filter((each) => each.name === role), access.action)
 }
 
@@ -20,8 +25,9 @@ function describeAccess({ access }: Route): string {
 }
 
 function row(route: Route): string {
-  const cells = route.access.kind === 'administration'
-    ? ROLE_NAMES.map((role) => (role === 'administrator' ? 'in the domain' : '-'))
+  const { access } = route
+  const cells = 'action' in access && (access.kind === 'administration' || inDomain(access))
+    ? ROLE_NAMES.map((role) => (permits(builtInRoles.filter((each) => each.name === role), access.action) ? 'in the domain' : '-'))
     : ROLE_NAMES.map((role) => (mayCall(role, route) ? 'yes' : '-'))
   return `| \`${route.operationId}\` | ${describeAccess(route)} | ${cells.join(' | ')} |`
 }

@@ -7,12 +7,12 @@ const RULE = String.raw`^FREQ=(DAILY|WEEKLY)(;(INTERVAL=\d+|BYDAY=(MO|TU|WE|TH|F
 export const POLICIES_PER_KIND_MAX = 32
 export const POLICY_RULES_MAX = 24
 
-const PolicyOperationType = Type.Enum(['backup', 'replication'], { type: 'string', description: 'Policy kind.' })
+export const PolicyOperationType = Type.Enum(['backup', 'replication'], { type: 'string', description: 'Policy kind.' })
 
 const Limit = (description: string) => Type.Optional(Type.Integer({ minimum: -1, maximum: 99_999, description }))
 const Calendar = (description: string) => Type.Optional(Type.Integer({ minimum: 0, maximum: 100, description }))
 
-const PolicyDefinitionIn = Type.Object({
+export const PolicyDefinitionIn = Type.Object({
   max_backups: Limit('Automatic backups to keep per resource; -1, 0 or absent for no limit by count.'),
   retention_duration_days: Limit('Days to keep automatic backups; -1, 0 or absent for no limit by time.'),
   day_backups: Calendar('Daily backups to keep on top of max_backups; 0 or absent for none. Needs timezone.'),
@@ -35,7 +35,7 @@ const PolicyDefinitionIn = Type.Object({
 })
 export type PolicyDefinitionIn = Static<typeof PolicyDefinitionIn>
 
-const PolicyTriggerIn = Type.Object({
+export const PolicyTriggerIn = Type.Object({
   properties: Type.Object({
     pattern: Type.Array(Type.String({
       pattern: RULE, description: 'iCalendar rule in UTC, such as FREQ=WEEKLY;BYDAY=MO,TU;BYHOUR=14;BYMINUTE=00.',

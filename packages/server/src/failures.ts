@@ -95,6 +95,7 @@ export const failures = {
   'parameter.invalid': { status: 400, code: '9900', text: (f) => `Invalid ${f['field']} provided: ${f['reason']}.` },
   'operation.not_supported': { status: 400, code: '9900', text: (f) => `${f['operation']} is not supported here: ${f['reason']}.` },
   'not_supported': { status: 400, code: '9900', text: (f) => `Invalid ${f['field']} provided: not supported here: ${f['reason']}.` },
+  'policy.of_organization': { status: 400, code: '9900', text: (f) => `Invalid policy_id provided: the policy ${f['policyId']} comes from an organization policy of the domain, and is changed and deleted through that one.` },
   'task.cannot_be_cancelled': { status: 400, code: '9900', text: (f) => `Invalid task_id provided: the task ${f['taskId']} cannot be cancelled: ${f['reason']}.` },
   'task.cannot_be_retried': { status: 400, code: '9900', text: (f) => `Invalid task_id provided: the task ${f['taskId']} cannot be retried: ${f['reason']}.` },
 } as const satisfies Record<string, FailureKind>

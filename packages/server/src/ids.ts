@@ -18,11 +18,12 @@ export type VerificationId = Id<'verification'>
 export type AgentId = Id<'agent'>
 export type AgentPathId = Id<'agent path'>
 export type PolicyId = Id<'policy'>
+export type OrganizationPolicyId = Id<'organization policy'>
 export type ServerId = Id<'server'>
 
 /** Projects, users, groups and domains carry 32 hexadecimal digits, as Keystone and IAM write them. */
 export type HexIdNoun = DomainId | ProjectId | UserId | UserGroupId | ServerId
-export type UuidNoun = VerificationId | VaultId | CheckpointId | BackupId | ResourceId | OperationLogId | JobId | EventId | AgentId | AgentPathId | PolicyId
+export type UuidNoun = VerificationId | VaultId | CheckpointId | BackupId | ResourceId | OperationLogId | JobId | EventId | AgentId | AgentPathId | PolicyId | OrganizationPolicyId
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 

@@ -22,6 +22,7 @@ import { featureRoutes } from './http/routes/feature-routes.ts'
 import { identityRoutes } from './http/routes/identity-routes.ts'
 import { memberRoutes } from './http/routes/member-routes.ts'
 import { operationLogRoutes } from './http/routes/operation-log-routes.ts'
+import { organizationPolicyRoutes } from './http/routes/organization-policy-routes.ts'
 import { policyRoutes } from './http/routes/policy-routes.ts'
 import { protectableRoutes } from './http/routes/protectable-routes.ts'
 import { resourceRoutes } from './http/routes/resource-routes.ts'
@@ -80,6 +81,7 @@ export function allRoutes(deps: Deps): Route[] {
     ...featureRoutes(deps),
     ...operationLogRoutes(deps),
     ...policyRoutes(deps),
+    ...organizationPolicyRoutes(deps),
     ...verifyRoutes(deps),
     ...browseRoutes(deps),
     ...unsupportedRoutes(),

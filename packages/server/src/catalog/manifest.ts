@@ -26,7 +26,7 @@ type Table = keyof Schema
 /** In an order in which rows can be inserted. */
 export const DEPLOYMENT_TABLES = [
   'domains', 'projects', 'users', 'user_groups', 'user_group_members', 'roles', 'role_assignments', 'access_keys', 'resources', 'resource_tags',
-  'agents', 'agent_paths', 'policies',
+  'agents', 'agent_paths', 'policies', 'organization_policies', 'organization_policy_deployments',
 ] as const satisfies readonly Table[]
 
 export const VAULT_TABLES = [

@@ -6,7 +6,7 @@ import type { ColumnType, Generated, Insertable, Selectable, Updateable } from '
 import type { AuditCredential, AuditOutcome } from '@opencbr/contract'
 import type { Micros } from '../clock.ts'
 import type {
-  AgentId, AgentPathId, BackupId, CheckpointId, DomainId, EventId, JobId, OperationLogId, PolicyId, ProjectId, ResourceId, UserGroupId, UserId,
+  AgentId, AgentPathId, BackupId, CheckpointId, DomainId, EventId, JobId, OperationLogId, OrganizationPolicyId, PolicyId, ProjectId, ResourceId, UserGroupId, UserId,
   ServerId, VaultId, VerificationId,
 } from '../ids.ts'
 
@@ -430,6 +430,9 @@ export interface AgentPathTable {
 
 export type PolicyOperationType = 'backup' | 'replication'
 
+/** Whose it is: the project's, an organization policy's, or the project's since that one went. */
+export type PolicyType = 'custom_policy' | 'organization_policy_v1' | 'organization_policy_removed'
+
 export interface PolicyTable {
   id: PolicyId
   project_id: ProjectId
@@ -443,9 +446,37 @@ export interface PolicyTable {
   pattern: string
   /** In which the rules are read: UTC, as in the cloud, or an IANA name. */
   time_zone: string
-  policy_type: string
+  policy_type: PolicyType
   created_at: Micros
   updated_at: Micros
+}
+
+/** A policy of a domain; each of its projects, or some, have it as a policy of their own. */
+export interface OrganizationPolicyTable {
+  id: OrganizationPolicyId
+  domain_id: DomainId
+  name: string
+  description: string
+  operation_type: PolicyOperationType
+  /** As it was sent. */
+  effective_scope: string
+  /** Whether it is for all projects of the domain, those that are yet to be made too. */
+  whole_domain: Flag
+  policy_name: string
+  policy_enabled: Flag
+  /** As in `policies`. */
+  operation_definition: string
+  pattern: string
+  created_at: Micros
+  updated_at: Micros
+}
+
+/** The policy that stands for an organization policy in a project. */
+export interface OrganizationPolicyDeploymentTable {
+  organization_policy_id: OrganizationPolicyId
+  project_id: ProjectId
+  policy_id: PolicyId
+  deployed_at: Micros
 }
 
 /** Which policies a vault has, one of each kind at most, and where their schedule is. */
@@ -658,6 +689,8 @@ export interface Schema {
   agents: AgentTable
   agent_paths: AgentPathTable
   policies: PolicyTable
+  organization_policies: OrganizationPolicyTable
+  organization_policy_deployments: OrganizationPolicyDeploymentTable
   vault_policies: VaultPolicyTable
   policy_runs: PolicyRunTable
   planned_expiries: PlannedExpiryTable

@@ -69,6 +69,7 @@ export async function deleteDomain({ db }: IdentityDeps, caller: Identity, id: s
       const left = await tx.selectFrom(table).select('id').where('domain_id', '=', domain.id).limit(1).executeTakeFirst()
       if (left !== undefined) throw new IdentityFailure(409, `The domain ${domain.name} still has ${table}.`)
     }
+    await tx.deleteFrom('organization_policies').where('domain_id', '=', domain.id).execute()
     await tx.deleteFrom('user_groups').where('domain_id', '=', domain.id).execute()
     await tx.deleteFrom('roles').where('domain_id', '=', domain.id).execute()
     await tx.deleteFrom('role_assignments').where('scope', '=', domainScope(domain.id)).execute()
@@ -135,6 +136,9 @@ export async function deleteProject({ db, config }: Pick<Deps, 'db' | 'config'>,
     }
     // Shares that it received end; it gave none, as it has no backups.
     await tx.deleteFrom('backup_members').where('dest_project_id', '=', project.id).execute()
+    // Bound to nothing, as there are no vaults.
+    await tx.deleteFrom('policies').where('project_id', '=', project.id).execute()
+    await tx.deleteFrom('organization_policy_deployments').where('project_id', '=', project.id).execute()
     await tx.deleteFrom('role_assignments').where('scope', '=', projectScope(project.id)).execute()
     await tx.deleteFrom('tokens').where('project_id', '=', project.id).execute()
     await tx.deleteFrom('access_keys').where('project_id', '=', project.id).execute()

@@ -25,9 +25,10 @@ export async function changePolicy(tx: Transaction, projectId: ProjectId, id: Po
   await tx.updateTable('policies').set(change).where('project_id', '=', projectId).where('id', '=', id).execute()
 }
 
-export async function countPolicies(reader: Reader, projectId: ProjectId, type: PolicyOperationType): Promise<number> {
+/** How many the project has made itself, or has taken over. */
+export async function countOwnPolicies(reader: Reader, projectId: ProjectId, type: PolicyOperationType): Promise<number> {
   const { count } = await reader.selectFrom('policies').select(({ fn }) => fn.countAll<number>().as('count'))
-    .where('project_id', '=', projectId).where('operation_type', '=', type).executeTakeFirstOrThrow()
+    .where('project_id', '=', projectId).where('operation_type', '=', type).where('policy_type', '!=', 'organization_policy_v1').executeTakeFirstOrThrow()
   return Number(count)
 }
 
@@ -37,7 +38,7 @@ export async function deletePolicyRows(tx: Transaction, projectId: ProjectId, id
   await tx.deleteFrom('policies').where('project_id', '=', projectId).where('id', '=', id).execute()
 }
 
-/** Newest first. A project has at most 64 policies, so there are no pages. */
+/** Newest first. A project has some 128 policies at most, its own and its domain's, so there are no pages. */
 export async function listPolicyViews(
   reader: Reader, projectId: ProjectId, filter: { readonly type?: PolicyOperationType | undefined, readonly vaultId?: string | undefined },
 ): Promise<PolicyView[]> {

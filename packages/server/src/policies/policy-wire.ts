@@ -23,7 +23,7 @@ export function policyToWire({ policy, vaults }: PolicyView): Policy {
     associated_vaults: vaults.length === 0
       ? null
       : vaults.map(({ vault_id, destination_vault_id }) => ({ vault_id, destination_vault_id })),
-    policy_type: policy.policy_type as Policy['policy_type'],
+    policy_type: policy.policy_type,
   }
 }
 

@@ -88,6 +88,11 @@ export function readTimeZone(field: string, text: string): string {
   return text
 }
 
+/** What an organization policy has deployed is changed and deleted through that one only; throws `policy.of_organization` (9900). */
+export function refuseIfDeployed({ id, policy_type: type }: Pick<Row<'policies'>, 'id' | 'policy_type'>): void {
+  if (type === 'organization_policy_v1') throw new Failure('policy.of_organization', { policyId: id })
+}
+
 /** The schedule of a policy that was checked when it was written. */
 export function scheduleOf(policy: Pick<Row<'policies'>, 'pattern' | 'created_at' | 'time_zone'>): Schedule {
   return { rules: parsePattern(policy.pattern).map(parseRule), startsAt: policy.created_at, timeZone: policy.time_zone }

@@ -1,4 +1,5 @@
 import type { PolicyDefinition, UpdatePolicyBody } from '@opencbr/contract'
+import type { Micros } from '../clock.ts'
 import type { Transaction } from '../db/database.ts'
 import type { Row, RowChange } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
@@ -6,7 +7,7 @@ import { Failure } from '../failures.ts'
 import type { PolicyId, ProjectId } from '../ids.ts'
 import { parseUuid } from '../parse-id.ts'
 import { refuseIfLocked } from '../vaults/index.ts'
-import { parseDefinition, readDefinition, readSchedule, readTimeZone } from './policy.ts'
+import { parseDefinition, readDefinition, readSchedule, readTimeZone, refuseIfDeployed } from './policy.ts'
 import { changePolicy, findPolicy, findPolicyView, listLockedVaultsOf, rescheduleBindings, type PolicyView } from './policy-store.ts'
 import { keepsAtLeast, retentionOf } from './retention.ts'
 
@@ -18,20 +19,34 @@ export async function updatePolicy(
   { db, clock }: Pick<Deps, 'db' | 'clock'>, projectId: ProjectId, id: string, wanted: UpdatePolicyBody['policy'],
 ): Promise<PolicyView> {
   return db.transaction().execute(async (tx) => {
-    const policy = await getPolicy(tx, projectId, id)
+    const policy = await getOwnPolicy(tx, projectId, id)
     const definition = wanted.operation_definition === undefined
       ? undefined
       : readDefinition('policy.operation_definition', policy.operation_type, wanted.operation_definition)
-    if (definition !== undefined) await assertMayReplace(tx, policy, definition)
     const pattern = wanted.trigger?.properties.pattern
     if (pattern !== undefined) readSchedule('policy.trigger.properties.pattern', pattern, policy.created_at, policy.time_zone)
-    return write(tx, policy, {
-      ...(wanted.name === undefined ? {} : { name: wanted.name }),
-      ...(wanted.enabled === undefined ? {} : { enabled: wanted.enabled ? 1 : 0 }),
-      ...(definition === undefined ? {} : { operation_definition: JSON.stringify(definition) }),
-      ...(pattern === undefined ? {} : { pattern: JSON.stringify(pattern) }),
-    }, clock.now())
+    return replacePolicy(tx, policy, { name: wanted.name, enabled: wanted.enabled, definition, pattern }, clock.now())
   })
+}
+
+export interface PolicyChange {
+  readonly name?: string | undefined
+  readonly enabled?: boolean | undefined
+  readonly definition?: PolicyDefinition | undefined
+  readonly pattern?: readonly string[] | undefined
+}
+
+/** Writes what was checked by itself, if the vaults that the policy is bound to allow it. */
+export async function replacePolicy(
+  tx: Transaction, policy: Row<'policies'>, { name, enabled, definition, pattern }: PolicyChange, now: Micros,
+): Promise<PolicyView> {
+  if (definition !== undefined) await assertMayReplace(tx, policy, definition)
+  return write(tx, policy, {
+    ...(name === undefined ? {} : { name }),
+    ...(enabled === undefined ? {} : { enabled: enabled ? 1 : 0 }),
+    ...(definition === undefined ? {} : { operation_definition: JSON.stringify(definition) }),
+    ...(pattern === undefined ? {} : { pattern: JSON.stringify(pattern) }),
+  }, now)
 }
 
 /** Reads the rules of a policy by the wall clock of a time zone from now on; `UTC` is what the cloud does. */
@@ -39,15 +54,16 @@ export async function setPolicyTimeZone(
   { db, clock }: Pick<Deps, 'db' | 'clock'>, projectId: ProjectId, id: string, timeZone: string,
 ): Promise<PolicyView> {
   return db.transaction().execute(async (tx) => {
-    const policy = await getPolicy(tx, projectId, id)
+    const policy = await getOwnPolicy(tx, projectId, id)
     return write(tx, policy, { time_zone: readTimeZone('time_zone', timeZone) }, clock.now())
   })
 }
 
-async function getPolicy(tx: Transaction, projectId: ProjectId, id: string): Promise<Row<'policies'>> {
+async function getOwnPolicy(tx: Transaction, projectId: ProjectId, id: string): Promise<Row<'policies'>> {
   const policyId = parseUuid<PolicyId>('policy_id', id)
   const policy = await findPolicy(tx, projectId, policyId)
   if (policy === undefined) throw new Failure('policy.not_found', { policyId })
+  refuseIfDeployed(policy)
   return policy
 }
 

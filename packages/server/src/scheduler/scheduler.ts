@@ -1,9 +1,10 @@
 /**
- * Looks every few seconds whether a policy is due, and every hour for what retention lets go. Any number
+ * Looks every few seconds whether a policy is due, or a new project lacks one of its domain, and every hour for what retention lets go. Any number
  * of servers may do so over one catalogue. Tests take the timer away and tick by hand.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Micros } from '../clock.ts'
+import { deployToNewProjects } from '../organization-policies/index.ts'
 import { expireBackups } from './expire-backups.ts'
 import { bringForward, runDue, type SchedulerDeps } from './run-due.ts'
 
@@ -37,6 +38,7 @@ export function openScheduler(deps: SchedulerDeps, options: SchedulerOptions = {
       // At the start, too: the clock may have been put right while nobody was here.
       if (lastTickAt === undefined || now < lastTickAt) await bringForward(deps)
       lastTickAt = now
+      await deployToNewProjects(deps).catch((error: unknown) => tell('policies of a domain could not be brought to its new projects', error))
       await runDue(deps, tell)
       await expireBackups(deps, tell)
     } catch (error) {

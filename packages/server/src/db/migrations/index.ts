@@ -10,6 +10,7 @@ import * as manifests from './009-manifests.ts'
 import * as backupLists from './010-backup-lists.ts'
 import * as identityRevision from './011-identity-revision.ts'
 import * as audit from './012-audit.ts'
+import * as organizationPolicies from './013-organization-policies.ts'
 
 /** In the order in which they run; names are recorded in the database. */
 export const migrations: Record<string, Migration> = {
@@ -24,4 +25,5 @@ export const migrations: Record<string, Migration> = {
   '010-backup-lists': backupLists,
   '011-identity-revision': identityRevision,
   '012-audit': audit,
+  '013-organization-policies': organizationPolicies,
 }

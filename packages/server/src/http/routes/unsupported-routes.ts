@@ -13,7 +13,6 @@ export interface UnsupportedOperation {
   readonly reason: string
 }
 
-const NO_ORGANIZATIONS = 'nothing deploys policies to several projects yet, so make one in each with createPolicy'
 const NO_OLDER_SERVICE = 'there is no older service to move from'
 
 function of(reason: string, ...operations: readonly (readonly [string, Route['method'], string])[]): UnsupportedOperation[] {
@@ -21,13 +20,6 @@ function of(reason: string, ...operations: readonly (readonly [string, Route['me
 }
 
 export const unsupportedOperations: readonly UnsupportedOperation[] = [
-  ...of(NO_ORGANIZATIONS,
-    ['listOrganizationPolicies', 'GET', '/v3/:project_id/organization-policies'],
-    ['createOrganizationPolicy', 'POST', '/v3/:project_id/organization-policies'],
-    ['showOrganizationPolicy', 'GET', '/v3/:project_id/organization-policies/:organization_policy_id'],
-    ['updateOrganizationPolicy', 'PUT', '/v3/:project_id/organization-policies/:organization_policy_id'],
-    ['deleteOrganizationPolicy', 'DELETE', '/v3/:project_id/organization-policies/:organization_policy_id'],
-    ['listOrganizationPolicyDetail', 'GET', '/v3/:project_id/organization-policies/:organization_policy_id/policy-detail']),
   ...of(NO_OLDER_SERVICE,
     ['migrateDomain', 'POST', '/v3/migrates']),
 ]

@@ -1,0 +1,6 @@
+export { createOrganizationPolicy } from './create-organization-policy.ts'
+export { deleteOrganizationPolicy } from './delete-organization-policy.ts'
+export { deployToNewProjects } from './deploy.ts'
+export { deploymentToWire, organizationPolicyToWire } from './organization-policy-wire.ts'
+export { listDeployments, listOrganizationPolicies, showOrganizationPolicy } from './show-organization-policy.ts'
+export { updateOrganizationPolicy } from './update-organization-policy.ts'
