@@ -61,7 +61,7 @@ test('a vault is complete in its first answer, with the defaults of the contract
     billing: {
       status: 'available', used: 0, size: 10, allocated: 0, protect_type: 'backup', object_type: 'turbo', spec_code: 'vault.backup.turbo.normal',
       cloud_type: 'public', consistent_level: 'crash_consistent', charging_mode: 'post_paid', order_id: null, product_id: null, storage_unit: null,
-      frozen_scene: null, is_multi_az: false, partner_bp_id: null,
+      frozen_scene: null, is_multi_az: false, is_double_az: false, partner_bp_id: null,
     },
     resources: [], tags: [], auto_bind: false, bind_rules: {}, auto_expand: false, smn_notify: true, threshold: 80, locked: false,
     availability_zone: '', sys_lock_source_service: '', backup_name_prefix: null, demand_billing: false, cbc_delete_count: 0, frozen: false,
