@@ -15,9 +15,9 @@ import { headerEntryBytes } from '../format/pack-header.ts'
 import type { PackedBlob } from '../format/pack-header.ts'
 import { BlobIndex } from '../repository/blob-index.ts'
 import { PACK_BYTES } from '../repository/pack-writer.ts'
-import type { Repository, StoredPack } from '../repository/repository.ts'
+import type { ListedPack, Repository, StoredPack } from '../repository/repository.ts'
 import type { BlobType, IndexFileId, PackId } from '../repository/types.ts'
-import { forEachOf } from './for-each-of.ts'
+import { forEachOf } from '../repository/for-each-of.ts'
 import { judgePacks } from './judge-packs.ts'
 import type { PackUse } from './judge-packs.ts'
 import { markUsed } from './mark-used.ts'
@@ -62,8 +62,10 @@ interface CountedPack extends PackUse, StoredPack {
 export async function planPrune(repository: Repository, options: PlanPruneOptions = {}): Promise<PrunePlan> {
   const { maxUnusedPercent = 5, signal, onProgress } = options
   assert(maxUnusedPercent >= 0 && maxUnusedPercent <= 100, 'a percentage')
-  const storedBytes = new Map<PackId, number>()
-  for await (const { id, size } of repository.listPacks(signal)) storedBytes.set(id, size)
+  const tombstones = await repository.storedFiles.listTombstones(signal)
+  const listed = new Map<PackId, ListedPack>()
+  for await (const pack of repository.listPacks(signal)) listed.set(pack.id, pack)
+  const storedBytes = new Map(listed.values().map(({ id, size }) => [id, size]))
   const snapshots = await repository.listSnapshots({ signal })
   const { index, files } = await readIndex(repository, signal)
 
@@ -79,9 +81,9 @@ export async function planPrune(repository: Repository, options: PlanPruneOption
     },
   })
 
-  const unindexedPacks = Array.from(storedBytes, ([id, size]) => ({ id, size })).filter(({ id }) => !index.hasPack(id))
+  const unindexedPacks = listed.values().filter(({ id }) => !index.hasPack(id)).toArray()
   await confirmSizes(repository, index, storedBytes, signal)
-  settleRepeated(countUse(index, used, storedBytes), used)
+  settleRepeated(countUse(index, used, storedBytes), used, new Set(tombstones.map(({ packId }) => packId)))
   const packs = countUse(index, used, storedBytes)
   for (const { id, exists, usedBytes } of packs) {
     if (usedBytes > 0 && !exists) throw new Failure('blob.missing', { packId: id, reason: 'a pack that is needed does not exist' })
@@ -99,6 +101,7 @@ export async function planPrune(repository: Repository, options: PlanPruneOption
     unindexedPacks,
     removedPacks,
     repackedPacks,
+    tombstones,
     missingPackIds: removed.filter(({ exists }) => !exists).map(({ id }) => id),
     usedBytes: sum(packs.map((pack) => pack.usedBytes)),
     remainingUnusedBytes: sum(packs.filter((pack) => verdicts.get(pack) === 'keep').map((pack) => pack.unusedBytes)),
@@ -164,14 +167,15 @@ function countUse(index: BlobIndex, used: UsedBlobs, storedBytes: ReadonlyMap<Pa
 }
 
 /**
- * Of a blob that lies in several packs, one place is enough. The pack of which most is needed has it:
- * after an interrupted run that is the new one, and the old one can go. A pack that does not exist has
- * nothing that exists elsewhere.
+ * Of a blob that lies in several packs, one place is enough: not one that is marked to go, or else what was
+ * copied would be copied again; and of the others the pack of which most is needed, which after an interrupted run is
+ * the new one. A pack that does not exist has nothing that exists elsewhere.
  */
-function settleRepeated(packs: readonly CountedPack[], used: UsedBlobs): void {
+function settleRepeated(packs: readonly CountedPack[], used: UsedBlobs, marked: ReadonlySet<PackId>): void {
   const usedShare = ({ usedBytes, unusedBytes }: CountedPack) => usedBytes / Math.max(1, usedBytes + unusedBytes)
   const bestFirst = packs.toSorted(
-    (a, b) => Number(b.exists) - Number(a.exists) || usedShare(b) - usedShare(a) || (a.id < b.id ? -1 : 1),
+    (a, b) => Number(b.exists) - Number(a.exists) || Number(marked.has(a.id)) - Number(marked.has(b.id))
+      || usedShare(b) - usedShare(a) || (a.id < b.id ? -1 : 1),
   )
   const ranks = new Map(bestFirst.map((pack, rank) => [pack, rank]))
   used.settle((entry) => {

@@ -7,7 +7,7 @@ import { Failure } from '../failure.ts'
 import { BlobIndex } from '../repository/blob-index.ts'
 import type { Repository } from '../repository/repository.ts'
 import type { BlobId, BlobType, IndexFileId, PackId, SnapshotId } from '../repository/types.ts'
-import { forEachOf } from './for-each-of.ts'
+import { forEachOf } from '../repository/for-each-of.ts'
 import { markUsed } from './mark-used.ts'
 import { UsedBlobs } from './used-blobs.ts'
 

@@ -1,4 +1,5 @@
-import type { StoredPack } from '../repository/repository.ts'
+import type { ListedPack, StoredPack } from '../repository/repository.ts'
+import type { Tombstone } from '../repository/stored-files.ts'
 import type { IndexFileId, PackId, SnapshotId } from '../repository/types.ts'
 import type { PruneLook } from './prune-look.ts'
 
@@ -27,18 +28,20 @@ export interface PrunePlan {
   readonly snapshotIds: readonly SnapshotId[]
   readonly indexFiles: readonly PlannedIndexFile[]
   /** Packs that no index names: what interrupted runs left behind. */
-  readonly unindexedPacks: readonly StoredPack[]
+  readonly unindexedPacks: readonly ListedPack[]
   /** Packs with nothing in them that any snapshot needs. */
   readonly removedPacks: readonly StoredPack[]
   /** Packs from which what is needed is copied before they are removed. */
   readonly repackedPacks: readonly RepackedPack[]
   /** Packs that the index names and the storage has not; nothing in them is needed. */
   readonly missingPackIds: readonly PackId[]
+  /** The marks that earlier runs have left, also on packs that are gone or needed again. */
+  readonly tombstones: readonly Tombstone[]
   /** Stored bytes of all blobs that are needed, each counted once. */
   readonly usedBytes: number
   /** Stored bytes of what nobody needs but stays, as repacking it would not be worth while. */
   readonly remainingUnusedBytes: number
-  /** Bytes of packs that the storage will hold less; exact but for the ends of the new packs. */
+  /** Bytes of packs that the storage will hold less, in the end; exact but for the ends of the new packs. */
   readonly freedBytes: number
   /** What the planner knows; not written down. A run without it has to look at new snapshots whole. */
   readonly look?: PruneLook | undefined
@@ -60,6 +63,9 @@ export interface PruneResult {
   /** Packs that would have gone, but that a snapshot needs which was made since the plan. */
   readonly sparedPackCount: number
   readonly writtenPackCount: number
-  /** Bytes of packs that the storage holds less than before. */
+  /** Bytes of packs that the storage holds less than before; negative when more was copied than could go yet. */
   readonly freedBytes: number
+  /** Packs that nobody needs any more and that stay until their grace is over. */
+  readonly pendingPackCount: number
+  readonly pendingBytes: number
 }

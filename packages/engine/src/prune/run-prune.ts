@@ -17,6 +17,12 @@
  * are packs without a name, or blobs and index entries twice; the next plan clears them away, and keeps
  * what was copied.
  *
+ * With a grace period nothing is removed that was not marked long enough ago. A mark, a tombstone, is a file
+ * beside the repository whose time is the storage's own. First, under a shared lock, marks are set on what
+ * has come to be needed by nobody, and taken from what is needed again or gone; then what is still unneeded, and
+ * was marked so long ago, is removed as above; last, packs are copied and marked before the copies are
+ * named. Marked packs stay in the index, so that for everybody else they are like all others.
+ *
  * Nothing is removed on one look. The plan was one, which may be old; the second has the exclusive lock,
  * so that no writer of whom it would not know is alive. Between the phases anybody may hold a lock: if
  * another one pruned then, index files are gone that the plan speaks of, and the run ends.
@@ -29,11 +35,11 @@ import assert from 'node:assert/strict'
 import { asFailure, Failure, throwIfCancelled } from '../failure.ts'
 import type { PackedBlob } from '../format/pack-header.ts'
 import type { RepositoryLock } from '../repository/lock.ts'
-import type { Repository } from '../repository/repository.ts'
+import type { ListedPack, Repository } from '../repository/repository.ts'
 import type { SavedPack } from '../repository/stored-files.ts'
 import type { BlobId, BlobLocation, BlobType, PackId } from '../repository/types.ts'
 import { copyBlobs } from './copy-blobs.ts'
-import { forEachOf } from './for-each-of.ts'
+import { forEachOf } from '../repository/for-each-of.ts'
 import { IndexRewriter, wantsJoining, type Hold } from './index-rewriter.ts'
 import { PruneLook } from './prune-look.ts'
 import type { PrunePlan, PruneProgress, PruneResult, RepackedPack } from './prune-plan.ts'
@@ -55,10 +61,17 @@ export interface RunPruneOptions {
    * price of an exclusive lock each time. 8 GiB by default.
    */
   readonly roundBytes?: number | undefined
+  /**
+   * How long a pack must have been marked as needed by nobody before it goes, by the storage's clock, in milliseconds; a
+   * pack that no index names must be as old. 0 by default: everything goes in this run.
+   */
+  readonly graceMs?: number | undefined
 }
 
 const GIBIBYTE = 1024 ** 3
 const CALLS_AT_ONCE = 6
+/** A mark may be so much younger than the time that a lock was written last; one from further ahead is of a clock gone wrong. */
+const MARK_AHEAD_MS_MAX = 3600_000
 
 /**
  * Throws `repository.changed` when the plan is not about the repository as it is now, and
@@ -112,6 +125,11 @@ class PruneRun {
   readonly #sizes: ReadonlyMap<PackId, number>
   readonly #spared = new Set<PackId>()
   readonly #gone = new Set<PackId>()
+  readonly #graceMs: number
+  /** Packs that were copied and stay for their grace. */
+  readonly #outlived = new Set<PackId>()
+  /** Since when which packs are marked, and what time it was when that was read, by the storage's clock. */
+  #marks: { readonly since: ReadonlyMap<PackId, number>; readonly now: number } = { since: new Map(), now: 0 }
   #keptOffsets: { readonly id: PackId; readonly offsets: ReadonlySet<number> } | undefined
   #look: PruneLook | undefined
   #rest: readonly RepackedPack[]
@@ -125,6 +143,7 @@ class PruneRun {
     this.#takeLock = takeLock
     this.#plan = plan
     this.#options = options
+    this.#graceMs = options.graceMs ?? 0
     this.#look = plan.look
     this.#rewriter = new IndexRewriter(repository.storedFiles, plan.indexFiles)
     this.#repacked = new Map(plan.repackedPacks.map((pack) => [pack.id, pack]))
@@ -139,12 +158,72 @@ class PruneRun {
       sparedPackCount: this.#spared.size,
       writtenPackCount: this.#writtenCount,
       freedBytes: this.#freedBytes,
+      ...this.#pending,
     }
   }
 
+  get #pending(): Pick<PruneResult, 'pendingPackCount' | 'pendingBytes'> {
+    const { unindexedPacks, removedPacks } = this.#plan
+    const nameless = unindexedPacks.filter(({ id }) => this.#look?.index.hasPack(id) !== true)
+    const pending = [...nameless, ...removedPacks].map(({ id }) => id).concat([...this.#outlived])
+      .filter((id) => !this.#gone.has(id) && !this.#spared.has(id))
+    return { pendingPackCount: pending.length, pendingBytes: pending.reduce((bytes, id) => bytes + (this.#sizes.get(id) ?? 0), 0) }
+  }
+
   async go(): Promise<void> {
-    const { unindexedPacks, indexFiles } = this.#plan
-    const hasDead = unindexedPacks.length > 0 || this.#dead.size > 0
+    await (this.#graceMs > 0 ? this.#goWithGrace() : this.#goAtOnce())
+  }
+
+  async #goWithGrace(): Promise<void> {
+    const { unindexedPacks, removedPacks, missingPackIds, indexFiles } = this.#plan
+    const nothing: Copied = { old: [], saved: [], full: undefined }
+    await this.#underLock(false, (hold) => this.#mark(hold))
+    const removes = removedPacks.some(({ id }) => this.#mayGo(id)) || unindexedPacks.some((pack) => this.#isOldEnough(pack))
+    const tidies = missingPackIds.length > 0 || indexFiles.some(({ repeats }) => repeats) || wantsJoining(indexFiles)
+    if (removes || tidies) await this.#underLock(true, (hold) => this.#removeRound(nothing, true, hold))
+    while (this.#rest.length > 0) {
+      const copied = await this.#copyRound()
+      // What could have given space is gone already.
+      if (copied.full !== undefined) throw copied.full
+      this.#rest = this.#rest.slice(copied.old.length)
+    }
+    // Also what turned out to be needed only while others were copied.
+    await this.#repository.storedFiles.removeTombstones([...this.#spared], this.#options.signal)
+  }
+
+  /** Marks what nobody needs any more, and takes the marks of everything else. */
+  async #mark(hold: Hold): Promise<void> {
+    const { lock, signal } = hold
+    const { storedFiles } = this.#repository
+    await this.#lookAgain(hold)
+    await this.#readMarks(hold)
+    const { since, now } = this.#marks
+    const unneeded = new Set(this.#plan.removedPacks.map(({ id }) => id)).difference(this.#spared)
+    const isSound = (id: PackId) => unneeded.has(id) && (since.get(id) ?? Infinity) <= now + MARK_AHEAD_MS_MAX
+    await lock.assertHeld()
+    await storedFiles.removeTombstones(since.keys().filter((id) => !isSound(id)).toArray(), signal)
+    await storedFiles.saveTombstones([...unneeded].filter((id) => !isSound(id)), signal)
+  }
+
+  async #readMarks({ lock, signal }: Hold): Promise<void> {
+    const now = await lock.storageTime()
+    const tombstones = await this.#repository.storedFiles.listTombstones(signal)
+    this.#marks = { now, since: new Map(tombstones.map(({ packId, since }) => [packId, since])) }
+  }
+
+  /** Whether a pack that nobody needs was marked long enough ago. */
+  #mayGo(id: PackId): boolean {
+    const { since, now } = this.#marks
+    return this.#graceMs === 0 || now - (since.get(id) ?? Infinity) >= this.#graceMs
+  }
+
+  #isOldEnough({ modifiedAt }: ListedPack): boolean {
+    return this.#graceMs === 0 || this.#marks.now - modifiedAt >= this.#graceMs
+  }
+
+  async #goAtOnce(): Promise<void> {
+    const { unindexedPacks, indexFiles, tombstones } = this.#plan
+    const hasDead = unindexedPacks.length > 0 || this.#dead.size > 0 || tombstones.length > 0
     for (let isFirst = true; ; isFirst = false) {
       const copied = this.#rest.length === 0 ? { old: [], saved: [], full: undefined } : await this.#copyRound()
       this.#rest = this.#rest.slice(copied.old.length)
@@ -185,7 +264,8 @@ class PruneRun {
           try {
             for (const pack of await this.#copyBatch(batch, usesReserve, hold)) saved.push(pack)
           } catch (error) {
-            if (!isFull(error) || usesReserve !== undefined) throw error
+            // The reserve is for what gives space, which copying does only where the old packs go at once.
+            if (!isFull(error) || usesReserve !== undefined || this.#graceMs > 0) throw error
             // From now on single packs, from which least has to be copied, may take of what is kept for that.
             if (batch.length === 1) usesReserve = 'partly'
             this.#rest = [...this.#rest.slice(0, old.length), ...this.#rest.slice(old.length).toSorted((a, b) => a.keptBytes - b.keptBytes)]
@@ -239,6 +319,8 @@ class PruneRun {
           onProgress?.({ stage: 'repacking', done: Math.min(total, this.#copiedBytes), total })
         },
       })
+      // Before the copies have names: else the next plan could not tell which of two places is the one to give up.
+      if (this.#graceMs > 0) await this.#markCopied(kept.map(({ id }) => id), signal)
       // Whoever took the lock away may have removed packs without a name.
       await lock.assertHeld()
       naming = true
@@ -257,16 +339,25 @@ class PruneRun {
     }
   }
 
+  /** A mark that one of them has from before it was needed again has gone with this run's first look. */
+  async #markCopied(ids: readonly PackId[], signal: AbortSignal): Promise<void> {
+    await this.#repository.storedFiles.saveTombstones(ids, signal)
+    for (const id of ids) this.#outlived.add(id)
+  }
+
   async #removeRound({ old, saved }: Copied, isFirst: boolean, hold: Hold): Promise<void> {
     await this.#assertAlone(hold)
     await this.#lookAgain(hold)
     await this.#assertStored(saved, hold)
+    // Again, for between the locks a pack may have been needed, and have lost its mark.
+    await this.#readMarks(hold)
     const look = await this.#knownLook(hold.signal)
-    const isLeaving = (id: PackId) => !this.#spared.has(id)
+    const isLeaving = (id: PackId) => !this.#spared.has(id) && this.#mayGo(id)
     const unneeded = new Set([...isFirst ? this.#plan.removedPacks : [], ...old].map(({ id }) => id).filter(isLeaving))
     if (isFirst) {
       // A backup that was under way when they were planned may have named them since.
-      await this.#removePacks(this.#plan.unindexedPacks.map(({ id }) => id).filter((id) => !look.index.hasPack(id)), hold)
+      const nameless = this.#plan.unindexedPacks.filter((pack) => !look.index.hasPack(pack.id) && this.#isOldEnough(pack))
+      await this.#removePacks(nameless.map(({ id }) => id), hold)
     }
     const leaving = isFirst ? unneeded.union(new Set(this.#plan.missingPackIds)) : unneeded
     await this.#rewriter.dropWhole(leaving, hold)
@@ -274,7 +365,11 @@ class PruneRun {
     await this.#removePacks(unneeded.difference(stillNamed), hold)
     await this.#rewriter.forget(leaving, hold)
     await this.#removePacks(stillNamed, hold)
-    if (this.#rest.length === 0) await this.#rewriter.joinSmallFiles(hold)
+    if (this.#rest.length === 0 || this.#graceMs > 0) await this.#rewriter.joinSmallFiles(hold)
+    if (isFirst) {
+      const spent = this.#marks.since.keys().filter((id) => this.#graceMs === 0 || this.#gone.has(id) || this.#spared.has(id))
+      await this.#repository.storedFiles.removeTombstones(spent.toArray(), hold.signal)
+    }
   }
 
   async #removePacks(ids: Iterable<PackId>, { lock, signal }: Hold): Promise<void> {

@@ -22,7 +22,7 @@ import { INDEX_BLOBS_MAX } from '../repository/pack-writer.ts'
 import type { Repository, StoredPack } from '../repository/repository.ts'
 import type { IndexFileId, PackId } from '../repository/types.ts'
 import { damageOf } from '../restore/damage.ts'
-import { forEachOf } from '../prune/for-each-of.ts'
+import { forEachOf } from '../repository/for-each-of.ts'
 import { copyToQuarantine } from './quarantine.ts'
 
 export interface PlanIndexRepairOptions {

@@ -5,6 +5,9 @@ export type FileKind = 'data' | 'index' | 'keys' | 'locks' | 'snapshots'
 
 export const CONFIG_KEY = 'config'
 
+/** Beside what restic knows, which ignores it: a file for every pack that was found to be needed by nobody, named as the pack. */
+export const TOMBSTONES_PREFIX = 'opencbr-tombstones/'
+
 /** Where a file lies: packs are spread over 256 directories, nothing else is. */
 export function keyOf(kind: FileKind, id: string): string {
   return kind === 'data' ? `data/${id.slice(0, 2)}/${id}` : `${kind}/${id}`

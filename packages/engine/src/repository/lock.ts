@@ -21,6 +21,7 @@
 import { randomBytes } from 'node:crypto'
 import os from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { StoredFile } from '@opencbr/storage'
 import { asFailure, Failure, throwIfCancelled } from '../failure.ts'
 import { decodeLock, encodeLock } from '../format/lock-file.ts'
 import type { LockFile } from '../format/lock-file.ts'
@@ -55,6 +56,11 @@ export interface RepositoryLock extends AsyncDisposable {
   readonly lost: AbortSignal
   /** Looks whether the lock is still there; throws `repository.lock_lost` otherwise. Call before every commit. */
   assertHeld(): Promise<void>
+  /**
+   * When the lock's file was written, by the storage's own clock, in milliseconds since 1970: what that clock says now is at least
+   * this, and seldom more than a few minutes more. Throws `repository.lock_lost`.
+   */
+  storageTime(): Promise<number>
   /** Writes the lock anew. A timer does so; calling it is only needed where no timer can run. */
   refresh(): Promise<void>
 }
@@ -178,9 +184,9 @@ export async function acquireLock(files: SealedFiles, options: LockOptions): Pro
     if (released) throw new Failure('repository.lock_lost', { lockId: ownId, reason: 'released' })
   }
 
-  async function assertFileExists(): Promise<void> {
+  async function statFile(): Promise<StoredFile> {
     try {
-      await files.stat('locks', ownId)
+      return await files.stat('locks', ownId)
     } catch (error) {
       if (failureCode(error) === 'storage.not_found') lose()
       throw error
@@ -189,14 +195,14 @@ export async function acquireLock(files: SealedFiles, options: LockOptions): Pro
 
   async function rewrite(): Promise<void> {
     throwIfLost()
-    await assertFileExists()
+    await statFile()
     const doubtful = now().getTime() - refreshedAt > LOCK_DOUBT_MS
     const writtenAt = now().getTime()
     const newId = await save()
     if (doubtful) {
       await sleep(settleMs)
       try {
-        await assertFileExists()
+        await statFile()
       } catch (error) {
         await files.remove('locks', newId).catch(() => undefined)
         throw error
@@ -210,7 +216,7 @@ export async function acquireLock(files: SealedFiles, options: LockOptions): Pro
   }
 
   /** One after the other: a refresh must not delete the file that a check looks for. */
-  function inTurn(work: () => Promise<void>): Promise<void> {
+  function inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
     const result = turn.then(work)
     turn = result.catch(() => undefined)
     return result
@@ -240,7 +246,13 @@ export async function acquireLock(files: SealedFiles, options: LockOptions): Pro
       inTurn(async () => {
         throwIfLost()
         if (now().getTime() - refreshedAt > LOCK_DOUBT_MS) await rewrite()
-        else await assertFileExists()
+        else await statFile()
+      }),
+
+    storageTime: () =>
+      inTurn(async () => {
+        throwIfLost()
+        return (await statFile()).modifiedAt
       }),
 
     async [Symbol.asyncDispose]() {

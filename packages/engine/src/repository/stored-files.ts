@@ -6,13 +6,14 @@
 import assert from 'node:assert/strict'
 import type { PutOptions, Storage } from '@opencbr/storage'
 import type { Sealer } from '../crypto/envelope.ts'
-import { idOf } from '../crypto/ids.ts'
+import { idOf, isId } from '../crypto/ids.ts'
 import { Failure, throwIfCancelled } from '../failure.ts'
 import { decodeIndex, encodeIndex } from '../format/index-file.ts'
 import type { IndexedPack } from '../format/index-file.ts'
 import type { PackedBlob } from '../format/pack-header.ts'
+import { forEachOf } from './for-each-of.ts'
 import { putNamedByContent } from './guarded-storage.ts'
-import { keyOf } from './layout.ts'
+import { keyOf, TOMBSTONES_PREFIX } from './layout.ts'
 import type { FileKind } from './layout.ts'
 import type { RepositoryLock } from './lock.ts'
 import { sealHeader } from './pack-writer.ts'
@@ -27,6 +28,13 @@ export interface StoredBlob extends Omit<PackedBlob, 'offset' | 'length'> {
 export interface SavedPack extends IndexedPack {
   /** Bytes. */
   readonly size: number
+}
+
+/** Says of a pack that nobody needed it when somebody looked, nor at any look since. */
+export interface Tombstone {
+  readonly packId: PackId
+  /** When it was marked, by the storage's own clock, in milliseconds since 1970. */
+  readonly since: number
 }
 
 export interface RemoveOptions {
@@ -55,8 +63,17 @@ export interface StoredFiles {
   removePacks(ids: readonly PackId[], lock: RepositoryLock, options?: RemoveOptions): Promise<void>
   /** Removes packs that the caller has just stored and not named: nobody knows of them, so any lock will do. */
   takeBackPacks(ids: readonly PackId[]): Promise<void>
+  /** Whatever lies beside the repository, of packs that are gone too. One that is not listed may still exist. */
+  listTombstones(signal?: AbortSignal): Promise<Tombstone[]>
+  /** Marks packs; those that are marked already keep their time. Each mark is a file of its own, so that nobody undoes another's. */
+  saveTombstones(ids: readonly PackId[], signal?: AbortSignal): Promise<void>
+  /** Missing ones are fine. Any lock will do, for a mark too few only lets a pack stay longer. */
+  removeTombstones(ids: readonly PackId[], signal?: AbortSignal): Promise<void>
 }
 
+/** For people who come across it. */
+const TOMBSTONE = Buffer.from('No snapshot needs the pack of this name. It stays for a while; see opencbr repository prune --grace.\n')
+const CALLS_AT_ONCE = 6
 const REMOVALS_AT_ONCE = 4
 /** So many files are removed before somebody looks again whether the lock is still there. */
 const REMOVALS_PER_LOOK = 64
@@ -111,5 +128,19 @@ export function createStoredFiles(storage: Storage, sealer: Sealer, files: Seale
     async takeBackPacks(ids) {
       for (const id of ids) await storage.delete(keyOf('data', id))
     },
+
+    async listTombstones(signal) {
+      const found: Tombstone[] = []
+      for await (const { key, modifiedAt } of storage.list(TOMBSTONES_PREFIX, { signal })) {
+        const packId = key.slice(TOMBSTONES_PREFIX.length)
+        if (isId<PackId>(packId)) found.push({ packId, since: modifiedAt })
+      }
+      return found
+    },
+
+    saveTombstones: (ids, signal) => forEachOf(ids, CALLS_AT_ONCE, (id) =>
+      putNamedByContent(storage, TOMBSTONES_PREFIX + id, [TOMBSTONE], signal, 'wholly')),
+
+    removeTombstones: (ids, signal) => forEachOf(ids, CALLS_AT_ONCE, (id) => storage.delete(TOMBSTONES_PREFIX + id, { signal })),
   }
 }
