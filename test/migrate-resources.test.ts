@@ -31,6 +31,8 @@ async function makeWorld({ root, steps, service }: BackupService): Promise<World
 }
 
 async function migrate({ service, steps }: BackupService, source: string, target: string, ids: readonly string[]): Promise<OperationLog> {
+  // The newest task is this one; of two that began at the same moment either would be listed first.
+  service.clock.tick()
   const answer = await service.call('POST', `${VAULTS}/${source}/migrateresources`, { destination_vault_id: target, resource_ids: ids })
   assert.deepEqual(answer.body, { migrated_resources: ids })
   const [task] = await steps.tasks('operation_type=copy')
