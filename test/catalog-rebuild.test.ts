@@ -4,12 +4,13 @@ import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
 import {
-  DEPLOYMENT_TABLES, LEFT_OUT_TABLES, readManifest, rebuildCatalogue, StartRefusal, VAULT_TABLES, writeManifests, type Rebuilt, type ServerConfig,
+  DEPLOYMENT_TABLES, LEFT_OUT_TABLES, openDatabase, readManifest, rebuildCatalogue, StartRefusal, VAULT_TABLES, writeManifests, type Rebuilt, type ServerConfig,
 } from '@opencbr/server'
 import { localStorage, memoryStorage, withFaults } from '@opencbr/storage'
+import { makePostgresDatabase, runsOnPostgres, type TestDatabase } from '@opencbr/testkit'
+import { sql } from 'kysely'
 import { compareTrees } from './support/compare-trees.ts'
 import { startBackupService, until, type BackupService } from './support/backup-service.ts'
 
@@ -18,6 +19,8 @@ const MIB = 1024 * 1024
 interface Places extends AsyncDisposable {
   readonly root: string
   readonly dataDir: string
+  /** Where the catalogue is: a file, or the URL of a database. */
+  readonly catalogue: string
   readonly rebuild: () => Promise<Rebuilt>
   /** Takes the catalogue away, and answers where it is now. */
   readonly loseCatalogue: () => Promise<string>
@@ -26,14 +29,22 @@ interface Places extends AsyncDisposable {
 async function makePlaces(): Promise<Places> {
   const base = await fs.realpath(await fs.mkdtemp(join(tmpdir(), 'opencbr-rebuild-')))
   const dataDir = join(base, 'data')
+  const database = runsOnPostgres() ? await makePostgresDatabase(dataDir) : undefined
+  const lost: TestDatabase[] = []
   const config: ServerConfig = {
-    dataDir, listen: { host: '127.0.0.1', port: 0 }, region: 'test-1', allowPaths: [], strictResources: false, logLevel: 'silent',
+    dataDir, database: database?.url, listen: { host: '127.0.0.1', port: 0 }, region: 'test-1', allowPaths: [], strictResources: false, logLevel: 'silent',
   }
   return {
     root: join(base, 'root'),
     dataDir,
+    catalogue: database?.url ?? join(dataDir, 'catalogue.db'),
     rebuild: () => rebuildCatalogue(config),
     async loseCatalogue() {
+      if (database !== undefined) {
+        const old = await database.replace()
+        lost.push(old)
+        return old.url
+      }
       const away = join(base, 'lost.db')
       for (const suffix of ['', '-wal', '-shm']) {
         await fs.rm(away + suffix, { force: true })
@@ -41,7 +52,10 @@ async function makePlaces(): Promise<Places> {
       }
       return away
     },
-    [Symbol.asyncDispose]: () => fs.rm(base, { recursive: true, force: true }),
+    async [Symbol.asyncDispose]() {
+      for (const each of [...lost, ...(database === undefined ? [] : [database])]) await each[Symbol.asyncDispose]()
+      await fs.rm(base, { recursive: true, force: true })
+    },
   }
 }
 
@@ -67,12 +81,18 @@ async function look({ steps, service }: BackupService): Promise<Record<string, u
   return JSON.parse(JSON.stringify(shown).replaceAll(service.url, '')) as Record<string, unknown>
 }
 
-function rowsOf(path: string, table: string): string[] {
-  const db = new DatabaseSync(path, { readOnly: true })
+/** Of each table its rows, as texts in an order of their own. */
+async function rowsOf(catalogue: string, tables: readonly string[]): Promise<Record<string, string[]>> {
+  const db = await openDatabase(catalogue)
   try {
-    return db.prepare(`select * from ${table}`).all().map((row) => JSON.stringify(Object.entries(row).toSorted())).toSorted()
+    const found: Record<string, string[]> = {}
+    for (const table of tables) {
+      const { rows } = await sql<Record<string, unknown>>`select * from ${sql.table(table)}`.execute(db)
+      found[table] = rows.map((row) => JSON.stringify(Object.entries(row).toSorted())).toSorted()
+    }
+    return found
   } finally {
-    db.close()
+    await db.destroy()
   }
 }
 
@@ -120,12 +140,10 @@ test('a lost catalogue comes back with every row that matters, and the service g
     ['disks', 1, 0, 0], ['docs', 4, 0, 0], ['empty', 0, 0, 0],
   ])
   assert.deepEqual([rebuilt.projects, rebuilt.users, rebuilt.resources, rebuilt.policies, rebuilt.skipped], [1, 1, 3, 1, []])
-  for (const table of [...DEPLOYMENT_TABLES, ...VAULT_TABLES]) {
-    if (table === 'vault_scrubs') continue
-    assert.deepEqual(rowsOf(join(places.dataDir, 'catalogue.db'), table), rowsOf(lost, table), table)
-  }
-  assert.equal(rowsOf(join(places.dataDir, 'catalogue.db'), 'vault_scrubs').length, 1)
-  assert.deepEqual(rowsOf(join(places.dataDir, 'catalogue.db'), 'vault_usage'), rowsOf(lost, 'vault_usage'), 'what triggers count is counted again')
+  // What triggers count is counted again.
+  const tables = [...DEPLOYMENT_TABLES, ...VAULT_TABLES, 'vault_usage'].filter((table) => table !== 'vault_scrubs')
+  assert.deepEqual(await rowsOf(places.catalogue, tables), await rowsOf(lost, tables))
+  assert.equal((await rowsOf(places.catalogue, ['vault_scrubs']))['vault_scrubs']?.length, 1)
 
   // The password in bootstrap.json is still good: the service of the test logs in with it.
   await using world = await startBackupService(places)
@@ -186,7 +204,7 @@ test('a rebuild touches nothing that is there, and says what it lacks', async ()
     vaultId = await world.steps.createVault('turbo', [await world.steps.declare(await makeFolder(places.root, 'mail'))])
     await world.steps.backUp(vaultId)
   }
-  await refused(/There is a catalogue/)
+  await refused(runsOnPostgres() ? /There are rows in this catalogue/ : /There is a catalogue/)
   await places.loseCatalogue()
   const key = join(places.dataDir, 'master.key')
   await fs.rename(key, `${key}.right`)
@@ -238,14 +256,16 @@ test('manifests that are cut off at any call leave one that opens, and are compl
 
 test('every table of the catalogue is in a manifest, with its triggers, or is left out on purpose', async () => {
   await using world = await startBackupService(undefined, { agent: 'none' })
-  const db = new DatabaseSync(join(world.dataDir, 'catalogue.db'), { readOnly: true })
-  const tables = db.prepare(`select name from sqlite_schema where type = 'table' and name not like 'sqlite_%' and name not like 'kysely_%'`).all().map((row) => String(row['name']))
-  const marked = db.prepare(`select tbl_name, count(*) as triggers from sqlite_schema where type = 'trigger' and name like 'manifest_%' group by tbl_name`).all()
-  db.close()
+  const { db } = world.service.service.deps
+  const tables = (await db.introspection.getTables()).map(({ name }) => name).filter((name) => !name.startsWith('kysely_'))
+  const triggers = runsOnPostgres()
+    ? sql<{ tbl_name: string }>`select event_object_table as tbl_name from information_schema.triggers where trigger_name like 'manifest_%'`
+    : sql<{ tbl_name: string }>`select tbl_name from sqlite_schema where type = 'trigger' and name like 'manifest_%'`
+  const marked = Map.groupBy((await triggers.execute(db)).rows, (row) => row.tbl_name)
   const kept: string[] = [...DEPLOYMENT_TABLES, ...VAULT_TABLES]
   assert.deepEqual(tables.toSorted(), [...kept, ...LEFT_OUT_TABLES].toSorted())
-  assert.deepEqual(marked.map((row) => row['tbl_name']).toSorted(), kept.toSorted())
-  assert.ok(marked.every((row) => Number(row['triggers']) >= 3))
+  assert.deepEqual([...marked.keys()].toSorted(), kept.toSorted())
+  assert.ok([...marked.values()].every((each) => each.length >= 3))
 })
 
 test('a manifest tells nothing to who lacks the key, and is no restic file', async () => {

@@ -11,6 +11,11 @@ export interface TestDatabase extends AsyncDisposable {
   readonly url: string
 }
 
+export interface PostgresDatabase extends TestDatabase {
+  /** Puts an empty database in its place. Nobody may be connected. Answers where the old one is now. */
+  readonly replace: () => Promise<TestDatabase>
+}
+
 export function runsOnPostgres(): boolean {
   return process.env['OPENCBR_TEST_DATABASE'] === 'postgres'
 }
@@ -24,20 +29,38 @@ async function serverUrl(): Promise<string> {
   return (await ownServer).url
 }
 
+function randomName(): string {
+  return `opencbr_${randomBytes(12).toString('hex')}`
+}
+
 /** A new database in PostgreSQL. With a name, the one that has been made under this name. With a locale, texts sort by it. */
-export async function makePostgresDatabase(name?: string, { icuLocale }: { readonly icuLocale?: string } = {}): Promise<TestDatabase> {
+export async function makePostgresDatabase(name?: string, { icuLocale }: { readonly icuLocale?: string } = {}): Promise<PostgresDatabase> {
   const server = await serverUrl()
-  const database = `opencbr_${name === undefined ? randomBytes(12).toString('hex') : createHash('sha256').update(name).digest('hex').slice(0, 24)}`
+  const database = name === undefined ? randomName() : `opencbr_${createHash('sha256').update(name).digest('hex').slice(0, 24)}`
   await administer(server, async (client) => {
     const { rowCount } = await client.query('select from pg_database where datname = $1', [database])
     if (rowCount === 0) await client.query(`create database ${database} template template0${icuLocale === undefined ? '' : ` locale_provider icu icu_locale '${icuLocale}'`}`)
   })
+  return {
+    ...databaseOn(server, database),
+    async replace() {
+      const old = randomName()
+      await administer(server, async (client) => {
+        await client.query(`alter database ${database} rename to ${old}`)
+        await client.query(`create database ${database} template template0`)
+      })
+      return databaseOn(server, old)
+    },
+  }
+}
+
+function databaseOn(server: string, name: string): TestDatabase {
   const url = new URL(server)
-  url.pathname = `/${database}`
+  url.pathname = `/${name}`
   return {
     url: url.href,
     async [Symbol.asyncDispose]() {
-      await administer(server, (client) => client.query(`drop database if exists ${database} with (force)`))
+      await administer(server, (client) => client.query(`drop database if exists ${name} with (force)`))
     },
   }
 }
