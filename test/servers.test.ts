@@ -5,8 +5,9 @@ import * as fs from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { openService, StartRefusal } from '@opencbr/server'
-import { makePostgresDatabase } from '@opencbr/testkit'
+import { openDatabase, openService, StartRefusal } from '@opencbr/server'
+import { makePostgresDatabase, startPostgresServer } from '@opencbr/testkit'
+import { sql } from 'kysely'
 import { until } from './support/backup-service.ts'
 import { compareTrees } from './support/compare-trees.ts'
 import { restic, resticBinaries } from './support/restic.ts'
@@ -138,6 +139,69 @@ test('of servers that start at once on a new catalogue one makes the first user'
     for (const service of services) await service.close()
   }
 }))
+
+test('a server whose catalogue a newer one has changed ends its work and says so to whoever calls', () => withSite(async ({ root, database, start }) => {
+  await using one = await start('one')
+  const source = await makeFolder(root, 'source', 1)
+  const vault = await one.steps.createVault('turbo', [await one.steps.declare(source)])
+  await one.steps.backUp(vault)
+  assert.equal(one.agentPids().length, 1)
+  const newer = await openDatabase(database)
+  try {
+    await sql`insert into kysely_migration (name, timestamp) values ('999-later', '')`.execute(newer)
+    const { headers, text } = await until('a refusal', async () => {
+      const answer = await fetch(`${one.url}/healthz`)
+      const found = { headers: answer.headers, text: await answer.text() }
+      return answer.status === 503 ? found : undefined
+    })
+    assert.match(headers.get('retry-after') ?? '', /^\d+$/)
+    assert.match(text, /"error_code":"APIGW\.0202"/)
+    assert.match(text, /A newer version of OpenCBR has changed the catalogue/)
+    const { status, body } = await one.call<{ error_code: string }>('POST', '/v3/{project_id}/checkpoints', { checkpoint: { vault_id: vault } })
+    assert.deepEqual([status, body.error_code], [503, 'APIGW.0202'])
+    const login = await fetch(`${one.url}/v3/auth/tokens`, { method: 'POST', body: '{}' })
+    assert.deepEqual(((await login.json()) as { error: { code: number, title: string } }).error.title, 'Service Unavailable')
+    // The agent parks what it works on, and is not started again.
+    await until('the end of the agent', async () => (one.agentPids().length === 0 ? true : undefined))
+    assert.match(one.errorOutput(), /999-later/)
+    assert.deepEqual(await newer.selectFrom('jobs').select('id').where('status', '=', 'leased').execute(), [])
+    one.signal('SIGTERM')
+    assert.equal(await one.ended, 0)
+    assert.deepEqual(await newer.selectFrom('servers').select('id').execute(), [])
+  } finally {
+    await newer.destroy()
+  }
+}))
+
+test('while PostgreSQL is away every call is told to come again, and afterwards the server goes on', async () => {
+  const base = await fs.realpath(await fs.mkdtemp(join(tmpdir(), 'opencbr-outage-')))
+  await using postgres = await startPostgresServer()
+  try {
+    await using one = await startServerProcess({ dataDir: join(base, 'one'), allowPaths: [], options: ['--database', postgres.url, '--server-lease', '3'] })
+    const { id } = (await one.steps.send<{ vault: { id: string } }>('POST', '/v3/{project_id}/vaults', {
+      vault: { name: 'kept', billing: { consistent_level: 'crash_consistent', object_type: 'turbo', protect_type: 'backup', size: 100 }, resources: [] },
+    }, 200)).vault
+    // Some are caught in the middle; none may get anything but an answer of the service.
+    const calls = Array.from({ length: 40 }, () => one.call<{ error_code?: string }>('GET', `/v3/{project_id}/vaults/${id}`))
+    await postgres.stop()
+    for (const { status, body } of await Promise.all(calls)) assert.ok(status === 200 || body.error_code === 'APIGW.0202', `${status} ${JSON.stringify(body)}`)
+    for (const [method, path, body] of [
+      ['GET', `/v3/{project_id}/vaults/${id}`, undefined],
+      ['PUT', `/v3/{project_id}/vaults/${id}`, { vault: { name: 'changed' } }],
+      ['GET', '/healthz', undefined],
+    ] as const) {
+      const answer = await one.call<{ error_code: string, error_msg: string }>(method, path, body)
+      assert.deepEqual([answer.status, answer.body.error_code], [503, 'APIGW.0202'])
+      assert.match(answer.body.error_msg, /try again in a few seconds/)
+    }
+    assert.match((await fetch(`${one.url}/healthz`)).headers.get('retry-after') ?? '', /^\d+$/)
+    await postgres.start()
+    assert.equal((await one.steps.get<{ vault: { name: string } }>(`/v3/{project_id}/vaults/${id}`)).vault.name, 'kept')
+    await one.steps.send('PUT', `/v3/{project_id}/vaults/${id}`, { vault: { name: 'changed' } }, 200)
+  } finally {
+    await fs.rm(base, { recursive: true, force: true })
+  }
+})
 
 test('a server with another master key, and one whose catalogue cannot be reached, does not start and says why', () => withSite(async ({ base, database, start }) => {
   {

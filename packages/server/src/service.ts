@@ -119,6 +119,8 @@ async function assemble(
   const listener = openListener(config, (text) => {
     if (config.logLevel !== 'silent') process.stderr.write(`${text}\n`)
   })
+  let refusal: string | undefined
+  let retire: (() => void) | undefined
   await makeBootstrapUser(deps)
   const audit = await openAudit(deps)
   const app = createApp({
@@ -129,13 +131,25 @@ async function assemble(
     makeServer: listener.makeServer,
     trustProxy: config.trustProxy ?? [],
     clock: deps.clock,
+    refusal: () => refusal,
     logLevel: config.logLevel,
   })
-  const membership = await joinServers(deps)
+  const membership = await joinServers(deps, (migrations) => {
+    if (refusal === undefined) process.stderr.write(`servers: a newer version of OpenCBR has changed the catalogue (${migrations.join(', ')}): this server ends its work and takes no more calls\n`)
+    refusal = 'A newer version of OpenCBR has changed the catalogue: this server takes no more calls. Update it to that version and start it again.'
+    retire?.()
+  })
   const agents = overrides.agent === 'none' ? undefined : await openAgentHost(deps, membership, overrides.agent)
   const manifests = overrides.agent === 'none' ? undefined : keepManifests(deps)
   const stopScrubbing = overrides.agent === 'none' ? undefined : keepScrubbing(deps)
   const scheduler = openScheduler(deps, overrides.scheduler)
+  // Only the port stays, so that whoever calls, and whoever looks after the server, is told why.
+  retire = () => {
+    stopScrubbing?.()
+    manifests?.stop()
+    void scheduler.close()
+    void agents?.close()
+  }
   async function listen(): Promise<{ url: string }> {
     const { host, port } = config.listen
     try {

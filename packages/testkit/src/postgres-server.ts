@@ -15,6 +15,10 @@ import { Client } from 'pg'
 export interface PostgresServer extends AsyncDisposable {
   /** Of the database that every server has; its user may make others. */
   readonly url: string
+  /** Breaks off what is under way, and stops; what was committed stays. */
+  readonly stop: () => Promise<void>
+  /** Starts again after `stop`, at the same URL. */
+  readonly start: () => Promise<void>
 }
 
 /** It takes a second on an idle machine. */
@@ -49,30 +53,37 @@ export async function startPostgresServer(): Promise<PostgresServer> {
       '-D', data, '-U', 'postgres', '-A', 'scram-sha-256', `--pwfile=${passwordFile}`, '-E', 'UTF8', '--locale=C.UTF-8', '--no-sync',
     ]), logFile)
     const port = await findFreePort()
-    server = run('postgres', [
-      '-D', data, '-k', directory, '-p', String(port),
-      ...['listen_addresses=127.0.0.1', 'fsync=off', 'full_page_writes=off', 'synchronous_commit=off', 'max_connections=200', 'autovacuum=off']
-        .flatMap((setting) => ['-c', setting]),
-    ])
     const url = `postgres://postgres:${password}@127.0.0.1:${port}/postgres`
-    await answers(server, url, logFile)
-    // Who uses it need not end it: it ends with the process, and does not keep that alive.
-    server.unref()
-    const started = server
+    const start = async (): Promise<void> => {
+      server = run('postgres', [
+        '-D', data, '-k', directory, '-p', String(port),
+        ...['listen_addresses=127.0.0.1', 'fsync=off', 'full_page_writes=off', 'synchronous_commit=off', 'max_connections=200', 'autovacuum=off']
+          .flatMap((setting) => ['-c', setting]),
+      ])
+      await answers(server, url, logFile)
+      // Who uses it need not end it: it ends with the process, and does not keep that alive.
+      server.unref()
+    }
+    const end = async (signal: NodeJS.Signals): Promise<void> => {
+      if (server === undefined || server.exitCode !== null || server.signalCode !== null) return
+      server.ref()
+      server.kill(signal)
+      await once(server, 'exit')
+    }
+    await start()
     const remove = (): void => {
-      started.kill('SIGQUIT')
+      server?.kill('SIGQUIT')
       rmSync(directory, { recursive: true, force: true })
     }
     process.once('exit', remove)
     return {
       url,
+      start,
+      // Nothing is synced while it runs; this signal makes it write everything down at its end.
+      stop: () => end('SIGINT'),
       async [Symbol.asyncDispose]() {
         process.off('exit', remove)
-        started.ref()
-        if (started.exitCode === null && started.signalCode === null) {
-          started.kill('SIGQUIT')
-          await once(started, 'exit')
-        }
+        await end('SIGQUIT')
         rmSync(directory, { recursive: true, force: true })
       },
     }

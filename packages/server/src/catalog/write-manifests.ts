@@ -96,6 +96,8 @@ async function readBackups(db: Database, vault: Pick<Row<'vaults'>, 'id' | 'proj
 const LOOK_EVERY_MS = 2_000
 
 export interface ManifestKeeper {
+  /** Writes no more: what is marked stays so, for somebody who knows better what belongs into a manifest. */
+  readonly stop: () => void
   /** Writes what is still to be written, and ends. */
   readonly close: () => Promise<void>
 }
@@ -104,9 +106,11 @@ export interface ManifestKeeper {
 export function keepManifests(deps: ManifestDeps): ManifestKeeper {
   let turn: Promise<void> | undefined
   let storage: Storage | undefined
+  let isStopped = false
   function look(): Promise<void> {
     turn ??= (async () => {
       try {
+        if (isStopped) return
         storage ??= openManifestStorage(deps.config)
         await writeManifests(deps, storage)
       } catch (error) {
@@ -121,6 +125,10 @@ export function keepManifests(deps: ManifestDeps): ManifestKeeper {
   const timer = setInterval(() => void look(), LOOK_EVERY_MS)
   timer.unref()
   return {
+    stop() {
+      isStopped = true
+      clearInterval(timer)
+    },
     async close() {
       clearInterval(timer)
       await turn

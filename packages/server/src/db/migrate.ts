@@ -19,6 +19,15 @@ export interface KnownMigration {
   readonly up: (db: Kysely<unknown>) => Promise<void>
 }
 
+/** Migrations that a catalogue has seen and this program does not know. */
+export async function findUnknownMigrations<Tables>(
+  catalogue: Kysely<Tables>, known: Readonly<Record<string, KnownMigration>> = migrations,
+): Promise<string[]> {
+  const db = catalogue as unknown as Kysely<MigrationTables>
+  const done = await db.selectFrom('kysely_migration').select('name').orderBy('name').execute()
+  return done.map(({ name }) => name).filter((name) => !Object.hasOwn(known, name))
+}
+
 /** `known` are the program's own, except in tests. */
 export async function migrate<Tables>(
   catalogue: Kysely<Tables>, known: Readonly<Record<string, KnownMigration>> = migrations,
@@ -32,12 +41,12 @@ export async function migrate<Tables>(
       .addColumn('name', 'text', (c) => c.primaryKey().notNull())
       .addColumn('timestamp', 'text', (c) => c.notNull())
       .execute()
-    const done = new Set((await tx.selectFrom('kysely_migration').select('name').execute()).map(({ name }) => name))
-    const unknown = [...done].filter((name) => !Object.hasOwn(known, name)).sort()
+    const unknown = await findUnknownMigrations(tx as unknown as Kysely<unknown>, known)
     if (unknown.length > 0) {
       throw new StartRefusal(`The catalogue was used by a newer version of OpenCBR than this one: it has the changes ${unknown.join(', ')}, which this one does not know. `
         + 'Nothing was touched. Start the newer version, or restore a backup of the catalogue from before the update.')
     }
+    const done = new Set((await tx.selectFrom('kysely_migration').select('name').execute()).map(({ name }) => name))
     for (const name of Object.keys(known).sort()) {
       if (done.has(name)) continue
       await known[name]?.up(tx as unknown as Kysely<unknown>)

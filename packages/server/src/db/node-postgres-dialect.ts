@@ -13,6 +13,8 @@ import {
   type QueryResult, type TransactionSettings,
 } from 'kysely'
 import type { Pool, PoolClient } from 'pg'
+import { CatalogueOutage, isPostgresOutage } from './outage.ts'
+import { reasonOf } from './postgres-pool.ts'
 
 /** Any number will do; advisory locks are counted per database. */
 export const WRITE_LOCK_KEY = 7_268_431_902
@@ -85,7 +87,7 @@ class NodePostgresConnection implements DatabaseConnection {
     } catch (error) {
       // A statement that the server refuses says how severe it is; all else is about the connection.
       if ((error as { severity?: unknown }).severity !== 'ERROR') this.isBroken = true
-      throw error
+      throw outageOr(error)
     }
   }
 
@@ -108,7 +110,11 @@ class NodePostgresDriver implements Driver {
   async init(): Promise<void> {}
 
   async acquireConnection(): Promise<DatabaseConnection> {
-    return new NodePostgresConnection(await this.#pool.connect())
+    try {
+      return new NodePostgresConnection(await this.#pool.connect())
+    } catch (error) {
+      throw outageOr(error)
+    }
   }
 
   async releaseConnection(connection: DatabaseConnection): Promise<void> {
@@ -149,6 +155,10 @@ class NodePostgresDriver implements Driver {
   async destroy(): Promise<void> {
     await this.#pool.end()
   }
+}
+
+function outageOr(error: unknown): unknown {
+  return isPostgresOutage(error) ? new CatalogueOutage(reasonOf(error as Error), { cause: error }) : error
 }
 
 function ours(connection: DatabaseConnection): NodePostgresConnection {

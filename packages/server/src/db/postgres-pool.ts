@@ -66,7 +66,7 @@ async function judgeServer(client: PoolClient, shown: string): Promise<void> {
 }
 
 /** Several addresses behind one name fail in one error without a text of its own. */
-function reasonOf(error: Error): string {
+export function reasonOf(error: Error): string {
   const reasons = error instanceof AggregateError ? error.errors.map((each) => (each as Error).message) : [error.message]
   return reasons.filter((reason) => reason !== '').join('; ') || String((error as { code?: unknown }).code ?? error.name)
 }

@@ -9,6 +9,7 @@ import type { Socket } from 'node:net'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type HTTPMethods } from 'fastify'
 import { outcomeOf, type Audit, type AuditEntry, type EndedAuditEntry } from '../audit/index.ts'
 import type { Clock } from '../clock.ts'
+import { isOutage } from '../db/outage.ts'
 import { narrowEnterpriseProjects } from '../enterprise-projects.ts'
 import { Failure, failures } from '../failures.ts'
 import { administrationOf, enterpriseProjectsFor, IdentityFailure, mayInProject, type ConfinedCall, type Identity, type SignedRequest } from '../identity/index.ts'
@@ -39,9 +40,14 @@ export interface AppOptions {
   readonly makeServer: (handler: RequestListener) => Server
   /** Addresses and networks of proxies that are believed about whom they speak for. */
   readonly trustProxy: readonly string[]
+  /** Why the server takes no calls any more, for whoever calls; undefined while it does. */
+  readonly refusal?: () => string | undefined
   /** 'silent' in tests; fastify's logger writes structured lines to stderr. */
   readonly logLevel: string
 }
+
+/** When a call that found the server unavailable is worth another try. */
+const RETRY_AFTER_SECONDS = 5
 
 export function createApp(options: AppOptions): FastifyInstance {
   const app = Fastify({
@@ -122,7 +128,9 @@ function newRequestId(): string {
 
 /** Carries a call out, and tells the audit trail: before it is let in, when it may change something, and before it is answered. */
 async function answer(route: Route, options: AppOptions, request: FastifyRequest): Promise<Answer> {
-  const { audit, clock } = options
+  const { audit, clock, refusal } = options
+  const refused = refusal?.()
+  if (refused !== undefined) throw new GatewayRefusal(503, 'APIGW.0202', refused)
   const audited: AuditedCall = {
     requestId: request.id, calledAt: clock.now(), headers: request.headers, address: request.ip, params: request.params as Record<string, string>,
   }
@@ -264,7 +272,8 @@ function parseJson(body: Uint8Array): unknown {
 
 async function sendFailure(error: Error & { statusCode?: number }, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   const judged = judgeError(error)
-  if (judged.status === 500) request.log.error(error)
+  if (judged.status === 500 || isOutage(error)) request.log.error(error)
+  if (judged.status === 503) void reply.header('retry-after', String(RETRY_AFTER_SECONDS))
   const isIdentity = request.routeOptions.config.errors === 'identity'
   await send(reply, isIdentity ? identityAnswer(judged) : serviceAnswer(judged, request))
 }
@@ -286,6 +295,7 @@ function judgeError(error: Error & { statusCode?: number }): JudgedError {
     // The framework's own: a body over the limit, a malformed length or URL.
     return { status: error.statusCode, code: error.statusCode === 413 ? 'APIGW.0201' : 'APIGW.0106', message: error.message }
   }
+  if (isOutage(error)) return { status: 503, code: 'APIGW.0202', message: 'The catalogue cannot be reached or is too busy: try again in a few seconds.' }
   return { status: 500, code: 'BackupService.9910', message: 'An unknown error occurred; the server has logged it.' }
 }
 

@@ -7,6 +7,9 @@
  * nobody on the list. A server that finds itself taken off has lost its jobs: it must end its agent, and comes back
  * as another one. So must one that could not beat for some time, before the others find it dead.
  *
+ * A server that starts may be a newer version, and change the schema under those that run. Each beat looks whether
+ * that has happened; migrations have the catalogue for themselves, and so has a beat.
+ *
  * With SQLite there is one server, and nothing beats.
  */
 import { readFile } from 'node:fs/promises'
@@ -16,6 +19,7 @@ import { writePrivateFile } from '../data-directory.ts'
 import type { Transaction } from '../db/database.ts'
 import { identifyCatalogue } from '../db/catalogue-facts.ts'
 import { dialectOf } from '../db/dialect.ts'
+import { findUnknownMigrations } from '../db/migrate.ts'
 import type { Deps } from '../deps.ts'
 import { newHexId, randomHex, type ServerId } from '../ids.ts'
 import { openRollCall, SILENT_BEATS_MAX, type RollCall } from './roll-call.ts'
@@ -43,7 +47,8 @@ const LEASE_SECONDS = 30
 
 type MemberDeps = Pick<Deps, 'db' | 'clock' | 'config'>
 
-export async function joinServers(deps: MemberDeps): Promise<Membership> {
+/** `onNewer` is called at each beat that finds changes of the schema that this program does not know. */
+export async function joinServers(deps: MemberDeps, onNewer: (migrations: readonly string[]) => void): Promise<Membership> {
   const { db, clock, config } = deps
   const isAlone = dialectOf(db) === 'sqlite'
   let id = await readServerId(config.dataDir)
@@ -69,12 +74,16 @@ export async function joinServers(deps: MemberDeps): Promise<Membership> {
     },
     async beat(takeOver) {
       let isMember = false
+      let newer: readonly string[] = []
       await db.transaction().execute(async (tx) => {
+        newer = await findUnknownMigrations(tx)
+        if (newer.length > 0) return
         isMember = await countBeat(tx, run, clock.now())
         for (const dead of rollCall.look(await listServers(tx))) await removeServer(tx, dead)
         await takeOver(tx)
       })
-      if (isMember) return true
+      if (newer.length > 0) onNewer(newer)
+      if (isMember || newer.length > 0) return true
       // Perhaps a copy of this data directory is in use elsewhere: with another id, the two do not chase each other away.
       id = await makeServerId(config.dataDir)
       await db.transaction().execute(enter)
