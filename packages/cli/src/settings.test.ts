@@ -97,3 +97,28 @@ test('vaults lie in a directory, or in a bucket whose keys are in the environmen
   assert.match(refusalOf({ storage: 'ftp://example.org/x' }, keys), /unknown kind of address/)
   assert.ok(!refusalOf({ storage: 's3://user:hidden@example.org/bucket' }, keys).includes('hidden'))
 })
+
+test('an outside Keystone is asked when it is named, with the user that the environment or the file has', () => {
+  const named = { OPENCBR_IDENTITY: 'keystone', OPENCBR_KEYSTONE_URL: 'http://keystone:5000/v3' }
+  assert.deepEqual(readServeSettings({}, named, '/srv').keystone, {
+    url: 'http://keystone:5000/v3', roles: { admin: 'administrator', member: 'full', reader: 'read_only' },
+  })
+  const config = writeConfig({ identity: 'keystone', keystone_url: 'https://file/', keystone_user: 'cbr', keystone_password: 'secret', keystone_project: 'ours' })
+  assert.deepEqual(readServeSettings({ config, keystoneRoles: 'admin=full, backup=operator', keystoneCache: '5' }, {}, '/srv').keystone, {
+    url: 'https://file/', roles: { admin: 'full', backup: 'operator' }, cacheSeconds: 5,
+    user: { name: 'cbr', password: 'secret', domainName: 'Default', projectName: 'ours', projectDomainName: 'Default' },
+  })
+  assert.equal(readServeSettings({ identity: 'own' }, { OPENCBR_KEYSTONE_URL: 'http://keystone:5000/v3' }, '/srv').keystone, undefined)
+})
+
+test('a Keystone that cannot be meant is refused, and no password is repeated', () => {
+  const named = { OPENCBR_IDENTITY: 'keystone', OPENCBR_KEYSTONE_URL: 'http://keystone:5000/v3' }
+  assert.match(refusalOf({ identity: 'ldap' }), /not one of own, keystone/)
+  assert.match(refusalOf({ identity: 'keystone' }), /keystone_url/)
+  assert.match(refusalOf({ keystoneUrl: 'http://keystone' }), /not identity keystone/)
+  assert.match(refusalOf({ keystoneRoles: 'admin=root' }, named), /keystone_roles/)
+  assert.match(refusalOf({ keystoneCache: '3600' }, named), /keystone_cache/)
+  const lonely = refusalOf({}, { ...named, OPENCBR_KEYSTONE_PASSWORD: 'hunter2' })
+  assert.match(lonely, /go together/)
+  assert.doesNotMatch(lonely, /hunter2/)
+})

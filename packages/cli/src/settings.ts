@@ -30,6 +30,10 @@ export interface ServeFlags {
   readonly tlsKey?: string
   readonly trustProxy?: string
   readonly requestTimeout?: string
+  readonly identity?: string
+  readonly keystoneUrl?: string
+  readonly keystoneRoles?: string
+  readonly keystoneCache?: string
   readonly config?: string
 }
 
@@ -73,6 +77,7 @@ export function readServeSettings(flags: ServeFlags, environment: Environment, w
     ...readLimits(flags, environment, file),
     ...readTls(text(flags.tlsCert, 'OPENCBR_TLS_CERT', 'tls_cert'), text(flags.tlsKey, 'OPENCBR_TLS_KEY', 'tls_key'), workingDirectory),
     ...parseProxies(text(flags.trustProxy, 'OPENCBR_TRUST_PROXY', 'trust_proxy')),
+    ...readIdentity(flags, environment, file),
     logLevel: parseLogLevel(text(flags.logLevel, 'OPENCBR_LOG_LEVEL', 'log_level') ?? { value: serveDefaults.logLevel, from: 'the default' }),
   }
 }
@@ -140,6 +145,66 @@ function readLimits(
   return Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined))
 }
 
+export const IDENTITIES = ['own', 'keystone'] as const
+
+/** Where identity lives. Nothing is set for our own. */
+function readIdentity(flags: ServeFlags, environment: Environment, file: ConfigFile | undefined): Pick<ServerConfig, 'keystone'> {
+  const text = (flag: string | undefined, variable: string, member: string): Setting<string> | undefined =>
+    pick(flag, given(environment, variable), variable, file, member, asText)
+  const identity = text(flags.identity, 'OPENCBR_IDENTITY', 'identity')
+  if (identity !== undefined && !IDENTITIES.some((each) => each === identity.value)) {
+    throw new CommandFailure('usage', `The identity ${identity.value} (${identity.from}) is not one of ${IDENTITIES.join(', ')}.`)
+  }
+  const url = text(flags.keystoneUrl, 'OPENCBR_KEYSTONE_URL', 'keystone_url')
+  if (identity?.value !== 'keystone') {
+    // Whoever names a Keystone means it to be asked.
+    if (url !== undefined && identity === undefined) throw new CommandFailure('usage', `There is a keystone_url (${url.from}), but not identity keystone.`)
+    return {}
+  }
+  if (url === undefined || !/^https?:\/\//.test(url.value) || !URL.canParse(url.value)) {
+    throw new CommandFailure('usage', 'With identity keystone the keystone_url (OPENCBR_KEYSTONE_URL) must be given, of the form http://HOST:PORT/v3.')
+  }
+  const name = text(undefined, 'OPENCBR_KEYSTONE_USER', 'keystone_user')
+  const password = text(undefined, 'OPENCBR_KEYSTONE_PASSWORD', 'keystone_password')
+  if ((name === undefined) !== (password === undefined)) {
+    throw new CommandFailure('usage', 'The settings keystone_user and keystone_password (OPENCBR_KEYSTONE_USER, OPENCBR_KEYSTONE_PASSWORD) go together.')
+  }
+  const user = name === undefined || password === undefined ? undefined : {
+    name: name.value,
+    password: password.value,
+    domainName: text(undefined, 'OPENCBR_KEYSTONE_USER_DOMAIN', 'keystone_user_domain')?.value ?? 'Default',
+    projectName: text(undefined, 'OPENCBR_KEYSTONE_PROJECT', 'keystone_project')?.value ?? 'service',
+    projectDomainName: text(undefined, 'OPENCBR_KEYSTONE_PROJECT_DOMAIN', 'keystone_project_domain')?.value ?? 'Default',
+  }
+  const cache = text(flags.keystoneCache, 'OPENCBR_KEYSTONE_CACHE', 'keystone_cache')
+  if (cache !== undefined && (!/^\d{1,3}$/.test(cache.value) || Number(cache.value) > 300)) {
+    throw new CommandFailure('usage', `The setting keystone_cache (${cache.from}) must be a text with a whole number of seconds up to 300.`)
+  }
+  const roles = text(flags.keystoneRoles, 'OPENCBR_KEYSTONE_ROLES', 'keystone_roles')
+  return {
+    keystone: {
+      url: url.value,
+      roles: roles === undefined ? keystoneRoles : parseRoles(roles),
+      ...(user === undefined ? {} : { user }),
+      ...(cache === undefined ? {} : { cacheSeconds: Number(cache.value) }),
+    },
+  }
+}
+
+/** What Keystone's own roles give. */
+export const keystoneRoles: Readonly<Record<string, string>> = { admin: 'administrator', member: 'full', reader: 'read_only' }
+const ROLES = ['administrator', 'full', 'operator', 'read_only', 'restore_only']
+
+function parseRoles({ value, from }: Setting<string>): Readonly<Record<string, string>> {
+  const pairs = value.split(',').map((pair) => pair.split('=').map((part) => part.trim()))
+  for (const [theirs = '', ours = '', ...rest] of pairs) {
+    if (theirs === '' || rest.length > 0 || !ROLES.includes(ours)) {
+      throw new CommandFailure('usage', `The setting keystone_roles (${from}) is not of the form ROLE=OURS,…, where OURS is one of ${ROLES.join(', ')}.`)
+    }
+  }
+  return Object.fromEntries(pairs) as Record<string, string>
+}
+
 interface Setting<Value> {
   readonly value: Value
   /** Where it stands, for the message when it is wrong. */
@@ -154,6 +219,8 @@ interface ConfigFile {
 const MEMBERS = new Set([
   'data', 'database', 'master_key_file', 'storage', 'listen', 'allow_paths', 'region', 'strict_resources', 'share_servers_only', 'log_level',
   'jobs_per_agent', 'writers_per_vault', 'stuck_after', 'server_lease', 'tls_cert', 'tls_key', 'trust_proxy', 'request_timeout',
+  'identity', 'keystone_url', 'keystone_user', 'keystone_password', 'keystone_user_domain', 'keystone_project', 'keystone_project_domain',
+  'keystone_roles', 'keystone_cache',
 ])
 
 function readConfigFile(path: string | undefined, workingDirectory: string): ConfigFile | undefined {

@@ -1,6 +1,24 @@
 import { join } from 'node:path'
 import type { StorageKeys } from '@opencbr/storage'
 
+/** An outside Keystone whose tokens are taken. */
+export interface KeystoneConfig {
+  /** `http://keystone:5000/v3`, as clients write it; the last part may be missing. */
+  readonly url: string
+  /** Who asks about tokens of others. Without it each token is used to ask about itself. */
+  readonly user?: {
+    readonly name: string
+    readonly password: string
+    readonly domainName: string
+    readonly projectName: string
+    readonly projectDomainName: string
+  } | undefined
+  /** Names of Keystone's roles, and which built-in role each gives in the token's project. */
+  readonly roles: Readonly<Record<string, string>>
+  /** For how long what Keystone says of a token is remembered; 60 by default. */
+  readonly cacheSeconds?: number | undefined
+}
+
 export interface ServerConfig {
   /** Absolute. Holds the catalogue, bootstrap.json, the master key and, by default, the vaults; no two servers share one. */
   readonly dataDir: string
@@ -37,6 +55,8 @@ export interface ServerConfig {
   readonly stuckAfterSeconds?: number | undefined
   /** How long a server that shares its catalogue may be silent before the others take its jobs over; 30 by default. */
   readonly serverLeaseSeconds?: number | undefined
+  /** Identity lives there: its tokens are taken, and no others are made. */
+  readonly keystone?: KeystoneConfig | undefined
   readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug'
 }
 

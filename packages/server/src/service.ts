@@ -31,7 +31,7 @@ import { tagRoutes } from './http/routes/tag-routes.ts'
 import { unsupportedRoutes } from './http/routes/unsupported-routes.ts'
 import { vaultRoutes } from './http/routes/vault-routes.ts'
 import { verifyRoutes } from './http/routes/verify-routes.ts'
-import { authenticate, confine, makeBootstrapUser, updateBootstrapEndpoint } from './identity/index.ts'
+import { authenticate, confine, makeBootstrapUser, openKeystoneAuthenticator, updateBootstrapEndpoint } from './identity/index.ts'
 import { openScheduler, type Scheduler, type SchedulerOptions } from './scheduler/index.ts'
 import { openCatalogue, type OpenCatalogue } from './open-catalogue.ts'
 import { joinServers } from './servers/index.ts'
@@ -123,9 +123,12 @@ async function assemble(
   let retire: (() => void) | undefined
   await makeBootstrapUser(deps)
   const audit = await openAudit(deps)
+  const keystone = config.keystone === undefined ? undefined : openKeystoneAuthenticator(deps, config.keystone, (text) => {
+    if (config.logLevel !== 'silent') process.stderr.write(`identity: ${text}\n`)
+  })
   const app = createApp({
     routes: allRoutes(deps),
-    authenticate: (request) => authenticate(deps, request),
+    authenticate: (request) => authenticate(deps, request, keystone),
     confine: (seen, call) => confine(deps.db, seen, call),
     audit,
     makeServer: listener.makeServer,

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { collect, onRun } from '../command.ts'
 import { CommandFailure } from '../exit-codes.ts'
-import { LOG_LEVELS, readServeSettings, serveDefaults, type ServeFlags } from '../settings.ts'
+import { IDENTITIES, keystoneRoles, LOG_LEVELS, readServeSettings, serveDefaults, type ServeFlags } from '../settings.ts'
 
 export function addServe(program: Command): void {
   const command = program.command('serve')
@@ -26,8 +26,14 @@ export function addServe(program: Command): void {
     .option('--tls-key <file>', 'the key of the certificate (OPENCBR_TLS_KEY)')
     .option('--trust-proxy <addresses>', 'believe what these proxies say in X-Forwarded-For, -Proto and -Host: addresses and networks, separated by commas (OPENCBR_TRUST_PROXY, default: none)')
     .option('--request-timeout <seconds>', 'how long a client may take to send a request (OPENCBR_REQUEST_TIMEOUT, default 60)')
+    .option('--identity <where>', `where users and tokens live: ${IDENTITIES.join(', ')} (OPENCBR_IDENTITY, default own)`)
+    .option('--keystone-url <url>', 'the outside Keystone, http://HOST:PORT/v3; the user that asks it about tokens stands in OPENCBR_KEYSTONE_USER, '
+      + 'OPENCBR_KEYSTONE_PASSWORD and OPENCBR_KEYSTONE_PROJECT (OPENCBR_KEYSTONE_URL)')
+    .option('--keystone-roles <map>', 'what roles of Keystone give (OPENCBR_KEYSTONE_ROLES, default '
+      + `${Object.entries(keystoneRoles).map((pair) => pair.join('=')).join(',')})`)
+    .option('--keystone-cache <seconds>', 'for how long an answer of Keystone is remembered (OPENCBR_KEYSTONE_CACHE, default 60)')
     .option('--log-level <level>', `${LOG_LEVELS.join(', ')} (OPENCBR_LOG_LEVEL, default ${serveDefaults.logLevel})`)
-    .option('--config <file>', 'JSON file with data, database, master_key_file, storage, listen, allow_paths, region, strict_resources, share_servers_only, log_level, tls_cert, tls_key, trust_proxy and the limits (OPENCBR_CONFIG)')
+    .option('--config <file>', 'JSON file with data, database, master_key_file, storage, listen, allow_paths, region, strict_resources, share_servers_only, log_level, tls_cert, tls_key, trust_proxy, the limits and the settings of Keystone (OPENCBR_CONFIG)')
     .addHelpText('after', `\n--data is where the service keeps everything (OPENCBR_DATA, default ${serveDefaults.data}).`)
   onRun<ServeFlags>(command, async ({ options }) => {
     const config = readServeSettings(options, process.env, process.cwd())

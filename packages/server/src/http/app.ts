@@ -12,7 +12,7 @@ import type { Clock } from '../clock.ts'
 import { isOutage } from '../db/outage.ts'
 import { narrowEnterpriseProjects } from '../enterprise-projects.ts'
 import { Failure, failures } from '../failures.ts'
-import { administrationOf, enterpriseProjectsFor, IdentityFailure, mayInProject, type ConfinedCall, type Identity, type SignedRequest } from '../identity/index.ts'
+import { administrationOf, enterpriseProjectsFor, IdentityFailure, mayInProject, type ConfinedCall, type Identity, type Refused, type SignedRequest } from '../identity/index.ts'
 import { entryOf, isAudited, joinTargets, targetsOfAnswer, type AuditedCall } from './audit-call.ts'
 import { chooseEncoding, compress } from './compression.ts'
 import { parseBody, parseText, withoutNulls } from './parse-input.ts'
@@ -28,7 +28,7 @@ declare module 'fastify' {
 export const BODY_BYTES_MAX = 1024 * 1024
 
 /** Answers who calls, or why the credentials are refused. */
-export type Authenticate = (request: SignedRequest) => Promise<Identity | { readonly refused: string }>
+export type Authenticate = (request: SignedRequest) => Promise<Identity | Refused>
 
 export interface AppOptions {
   readonly routes: readonly Route[]
@@ -227,6 +227,8 @@ async function admit(
     pathProjectId: params['project_id'],
   })
   if ('refused' in found) {
+    if (found.status === 403) throw new GatewayRefusal(403, 'APIGW.0302', found.refused)
+    if (found.status === 503) throw new GatewayRefusal(503, 'APIGW.0601', found.refused)
     throw new GatewayRefusal(401, 'APIGW.0301', `Incorrect IAM authentication information: ${found.refused}`)
   }
   watch.authenticated(found)

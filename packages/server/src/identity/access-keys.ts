@@ -22,6 +22,8 @@ const MIXED = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
 const KEYS_MAX = 20
 const SECONDS_MIN = 15 * 60
 const SECONDS_MAX = 24 * 3600
+/** What a user of an outside Keystone may do is known by its tokens only. */
+const NO_KEYS = 'Users of the outside Keystone have no access keys here: send a token of it.'
 
 export function newAccessKey(): { readonly accessKey: string, readonly secretKey: string } {
   return { accessKey: randomText(UPPER, 20), secretKey: randomText(MIXED, 40) }
@@ -34,6 +36,7 @@ function randomText(alphabet: string, length: number): string {
 /** The user whose keys are meant: the caller, or somebody whom the caller administers. */
 async function chooseUser(db: Reader, caller: Identity, action: string, userId: string | undefined): Promise<UserId> {
   if (caller.isTemporary) throw new IdentityFailure(403, 'A temporary key does nothing to access keys.')
+  if (caller.isOutside === true) throw new IdentityFailure(403, NO_KEYS)
   if (userId === undefined || userId === caller.user.id) return caller.user.id
   const user = await getReached(db, caller, action, 'users', userId)
   if (action !== 'identity:keys:list') await assertNotAbove(db, caller, action, { userId: user.id })
@@ -137,6 +140,7 @@ type Order = Static<typeof SecurityTokenBody>['auth']['identity']
  */
 export async function createTemporaryKey({ db, clock, secrets }: KeyDeps, caller: Identity, order: Order): Promise<TemporaryKey> {
   if (caller.isTemporary) throw new IdentityFailure(403, 'A temporary key makes no others.')
+  if (caller.isOutside === true) throw new IdentityFailure(403, NO_KEYS)
   if (order.methods.length !== 1 || order.methods[0] !== 'token') {
     throw new IdentityFailure(401, 'Attempted to authenticate with an unsupported method: there are no agencies here, use token.')
   }

@@ -4,6 +4,7 @@ import type { Deps } from '../deps.ts'
 import type { Reader } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import { findGrantedProject, listGrantedProjects, readRights } from './assignment-store.ts'
+import type { TokenAuthenticator } from './authenticate-keystone.ts'
 import { accessKeyPurpose, makeIdentity, type Identity } from './identity.ts'
 import { findAccessKey, findUser, type UserAndDomain } from './identity-store.ts'
 import { findIdentityRevision, recallToken, rememberToken } from './token-memory.ts'
@@ -21,17 +22,22 @@ export interface SignedRequest {
   readonly pathProjectId: string | undefined
 }
 
-type Refused = { readonly refused: string }
+/** Why credentials are refused: they are not good (401), they do not allow the call (403), or nobody can say now (503). */
+export interface Refused {
+  readonly refused: string
+  /** 401 when absent. */
+  readonly status?: 403 | 503
+}
 
 /** How far the time of a signature may lie from the server's, either way. */
 const SIGNATURE_AGE_MAX_MS = 15 * 60 * 1000
 
-/** Says who calls by a request's credentials, or in a few words why they are refused. */
+/** Says who calls by a request's credentials, or in a few words why they are refused. Tokens may be judged elsewhere. */
 export async function authenticate(
-  deps: Pick<Deps, 'db' | 'clock' | 'secrets'>, request: SignedRequest,
+  deps: Pick<Deps, 'db' | 'clock' | 'secrets'>, request: SignedRequest, outside?: TokenAuthenticator,
 ): Promise<Identity | Refused> {
   const token = request.headers['x-auth-token']
-  if (typeof token === 'string' && token !== '') return authenticateToken(deps, token)
+  if (typeof token === 'string' && token !== '') return outside === undefined ? authenticateToken(deps, token) : outside(token, request)
   const { authorization } = request.headers
   if (typeof authorization === 'string' && isSignature(authorization)) return authenticateSignature(deps, authorization, request)
   return { refused: 'x-auth-token not found' }

@@ -21,6 +21,8 @@ export interface Identity {
   readonly systemRoles: readonly Role[]
   /** A temporary key acts in its project and makes no credentials. */
   readonly isTemporary: boolean
+  /** An outside Keystone vouches for it: it acts in the token's project, and has neither password nor keys here. */
+  readonly isOutside?: boolean
 }
 
 export interface UserRights {

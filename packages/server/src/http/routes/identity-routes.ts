@@ -26,7 +26,23 @@ type TokenDeps = Pick<Deps, 'db' | 'clock' | 'secrets'>
 export function identityRoutes(deps: Pick<Deps, 'db' | 'clock' | 'config' | 'secrets'>): Route[] {
   const throttle = openLoginThrottle({ clock: deps.clock, wait: async (ms) => sleep(ms) })
   const contextOf = (call: AnyCall): CatalogContext => ({ origin: call.origin, region: deps.config.region })
-  return [...versionRoutes(), ...tokenRoutes(deps, throttle, contextOf), ...credentialRoutes(deps, throttle), ...listRoutes(deps, contextOf)]
+  const routes = [...versionRoutes(), ...tokenRoutes(deps, throttle, contextOf), ...credentialRoutes(deps, throttle), ...listRoutes(deps, contextOf)]
+  const { keystone } = deps.config
+  return keystone === undefined ? routes : routes.map((each) => (OF_LOGINS.has(each.operationId) ? answeredElsewhere(each, keystone.url) : each))
+}
+
+const OF_LOGINS: ReadonlySet<string> = new Set(['createToken', 'showToken', 'checkToken', 'revokeToken', 'changePassword'])
+
+/** With an outside Keystone. Not 401: clients answer that by logging in once more, some without end. */
+function answeredElsewhere({ schemas: _schemas, ...each }: Route, url: string): Route {
+  return {
+    ...each,
+    access: { kind: 'public' },
+    schemas: {},
+    handle: async () => {
+      throw new IdentityFailure(403, `Identity lives at ${url}: log in there, and send the token here.`)
+    },
+  }
 }
 
 function versionAt(call: AnyCall) {
