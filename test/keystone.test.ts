@@ -119,8 +119,8 @@ test('who has a role in a project of Keystone works there through the address in
   const bob = await keystone.logIn('bob', 'branch')
   assert.equal((await listVaults(ann)).body['count'], 1)
   assert.equal((await listVaults(bob, projects.second)).body['count'], 0)
-  for (const [token, project] of [[ann, projects.second], [bob, projects.first], [ann, bootstrap.project_id]] as const) {
-    const foreign = await listVaults(token, project)
+  for (const [sent, project] of [[ann, projects.second], [bob, projects.first], [ann, bootstrap.project_id]] as const) {
+    const foreign = await listVaults(sent, project)
     assert.deepEqual([foreign.status, foreign.body['error_code']], [403, 'APIGW.0302'])
   }
 })

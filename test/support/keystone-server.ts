@@ -45,7 +45,8 @@ export function bringKeystone(): { readonly root: string } | { readonly unavaila
 
 /** Starts Keystone from the programs below `root`. Throws with the end of its output when it does not come up. */
 export async function startKeystone(root: string): Promise<KeystoneServer> {
-  const directory = fs.mkdtempSync(join(tmpdir(), 'opencbr-keystone-'))
+  // In memory where there is such a place: a new Keystone commits hundreds of times, and nothing of it is to last.
+  const directory = fs.mkdtempSync(join(fs.existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'opencbr-keystone-'))
   const inRoot = root === '/' ? {} : { PYTHONPATH: join(root, 'usr/lib/python3/dist-packages') }
   const env = { PATH: process.env['PATH'], HOME: directory, LC_ALL: 'C.UTF-8', ...inRoot }
   const configuration = join(directory, 'keystone.conf')
