@@ -84,7 +84,8 @@ fi
 # What the cache has, and the machine's own restic unless the cache has the same version.
 found=$(
   for binary in "$cache"/*/restic "$(command -v restic || true)"; do
-    [ -x "$binary" ] && version=$(version_of "$binary") && [ -n "$version" ] && printf '%s %s\n' "$version" "$binary"
+    # An `if`, since what fails last in this loop would end the script: a machine without a restic of its own.
+    if [ -x "$binary" ] && version=$(version_of "$binary") && [ -n "$version" ]; then printf '%s %s\n' "$version" "$binary"; fi
   done | sort -V -s -u -k 1,1 | cut -d ' ' -f 2-
 )
 if [ -z "$found" ]; then
