@@ -17,6 +17,7 @@ SECONDS_MAX=240
 unavailable() { printf 'install-clients: %s is not brought: %s\n' "$client" "$*" >&2; exit 3; }
 fail() { printf 'install-clients: %s cannot be installed: %s\n' "$client" "$*" >&2; exit 1; }
 last_line() { grep -v '^[[:space:]]*$' "$log" | grep -v '^\(WARNING\|npm warn\|\[notice\]\)' | tail -n 1; }
+npm_error() { grep '^npm error' "$log" | grep -v '^npm error \(code\|errno\|syscall\)' | head -n 1; }
 bounded() { timeout "$SECONDS_MAX" nice "$@" >"$log" 2>&1; }
 
 # $1: the packages, with their versions. What is there is only right if it was made from the same list.
@@ -58,9 +59,11 @@ bring_node() {
   rm -rf "$target"
   mkdir -p "$target"
   cp "$list/package.json" "$list/package-lock.json" "$target/"
+  # Left alone, it tries a registry that nobody answers at for minutes.
+  export npm_config_fetch_retries=1 npm_config_fetch_retry_mintimeout=1000 npm_config_fetch_timeout=30000
   if ! (cd "$target" && bounded npm ci --ignore-scripts --no-audit --no-fund); then
-    reason=$(last_line)
-    bounded npm view @huaweicloud/huaweicloud-sdk-core version || unavailable "the package registry does not offer it: $(last_line)"
+    reason=$(npm_error)
+    bounded npm view @huaweicloud/huaweicloud-sdk-core version || unavailable "the package registry does not offer it: $(npm_error)"
     fail "$reason"
   fi
   cp "$list/package-lock.json" "$target/installed.json"
