@@ -2,14 +2,14 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { bringClient, runToReport, startClientServer } from './support/client-server.ts'
+import { bringClient, documentedProgram, runProgram, runToReport, startClientServer } from './support/client-server.ts'
 import { compareTrees } from './support/compare-trees.ts'
 
 const brought = bringClient('node')
 
-test('the core of the Node.js SDK signs calls about vaults, backups, policies, tags and shares', {
-  skip: 'unavailable' in brought && brought.unavailable, timeout: 120_000,
-}, async () => {
+const skip = 'unavailable' in brought && brought.unavailable
+
+test('the core of the Node.js SDK signs calls about vaults, backups, policies, tags and shares', { skip, timeout: 120_000 }, async () => {
   assert.ok('directory' in brought)
   await using client = await startClientServer()
   const report = await runToReport<{ vault_id: string, backup_id: string, restored: string }>(
@@ -20,4 +20,16 @@ test('the core of the Node.js SDK signs calls about vaults, backups, policies, t
   assert.deepEqual((await steps.get<{ vaults: { id: string }[] }>('/v3/{project_id}/vaults')).vaults.map((each) => each.id), [report.vault_id])
   const { backups } = await steps.get<{ backups: { id: string, status: string }[] }>('/v3/{project_id}/backups')
   assert.deepEqual(backups.map((each) => [each.id, each.status]), [[report.backup_id, 'available']])
+})
+
+test('the program for the core of the Node.js SDK in docs/clients.md runs', { skip, timeout: 120_000 }, async () => {
+  assert.ok('directory' in brought)
+  await using client = await startClientServer()
+  const { server, environment, first } = client
+  await server.steps.backUp(await server.steps.createVault('turbo', [client.resourceId]), { name: 'documented' })
+  const program = await documentedProgram('Huawei Cloud SDK for Node.js', 'js', server.url)
+  const given = `const [ak, sk, projectId] = ${JSON.stringify([first.accessKey, first.secretKey, first.projectId])}\n`
+  const ran = await runProgram([process.execPath, '--input-type=commonjs', '--eval', given + program], environment, { directory: brought.directory })
+  assert.equal(ran.code, 0, ran.stderr)
+  assert.match(ran.stdout, /name: 'documented'/)
 })

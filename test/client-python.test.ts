@@ -2,14 +2,14 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { bringClient, runToReport, startClientServer } from './support/client-server.ts'
+import { bringClient, documentedProgram, runProgram, runToReport, startClientServer } from './support/client-server.ts'
 import { compareTrees } from './support/compare-trees.ts'
 
 const brought = bringClient('python')
 
-test('the Python SDK manages vaults, backups, policies, tags and shares by access keys', {
-  skip: 'unavailable' in brought && brought.unavailable, timeout: 120_000,
-}, async () => {
+const skip = 'unavailable' in brought && brought.unavailable
+
+test('the Python SDK manages vaults, backups, policies, tags and shares by access keys', { skip, timeout: 120_000 }, async () => {
   assert.ok('directory' in brought)
   await using client = await startClientServer()
   const report = await runToReport<{ vault_id: string, deleted_vault_id: string, backup_id: string, restored: string }>(
@@ -20,4 +20,19 @@ test('the Python SDK manages vaults, backups, policies, tags and shares by acces
   assert.deepEqual((await steps.get<{ vaults: { id: string }[] }>('/v3/{project_id}/vaults')).vaults.map((each) => each.id), [report.vault_id])
   const { backups } = await steps.get<{ backups: { id: string, status: string }[] }>('/v3/{project_id}/backups')
   assert.deepEqual(backups.map((each) => [each.id, each.status]), [[report.backup_id, 'available']])
+})
+
+test('the program for the Python SDK in docs/clients.md runs', { skip, timeout: 120_000 }, async () => {
+  assert.ok('directory' in brought)
+  await using client = await startClientServer()
+  const { server, environment, first } = client
+  await server.steps.backUp(await server.steps.createVault('turbo', [client.resourceId]), { name: 'documented' })
+  const section = 'Huawei Cloud SDK for Python'
+  const settings = [...(await documentedProgram(section, 'sh', server.url)).matchAll(/(HUAWEICLOUD_\w+)=(\S+)/g)].map(([, name, value]) => [name, value])
+  assert.equal(settings.length, 4)
+  const ran = await runProgram([join(brought.directory, 'bin/python'), '-c', await documentedProgram(section, 'python', server.url)], {
+    ...environment, ...Object.fromEntries(settings) as Record<string, string>, HUAWEICLOUD_SDK_AK: first.accessKey, HUAWEICLOUD_SDK_SK: first.secretKey,
+  })
+  assert.equal(ran.code, 0, ran.stderr)
+  assert.match(ran.stdout, /"name": "documented"/)
 })

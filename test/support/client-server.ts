@@ -132,6 +132,15 @@ async function addUser(server: ServerProcess, project: { id: string, name: strin
 }
 
 
+/** The first program in a language of a section of docs/clients.md, with the server's address for the one that stands there. */
+export async function documentedProgram(section: string, language: string, url: string): Promise<string> {
+  const page = await fs.readFile(join(import.meta.dirname, '../../docs/clients.md'), 'utf8')
+  const found = page.split(/^## /m).find((each) => each.startsWith(`${section}\n`))
+  const program = new RegExp(`^\`\`\`${language}\n([^]*?)^\`\`\``, 'm').exec(found ?? '')?.[1]
+  assert.ok(program !== undefined, `docs/clients.md has no ${language} in its section ${section}`)
+  return program.replaceAll('http://127.0.0.1:8776', url)
+}
+
 /** Runs a program to its end; one that hangs is killed. */
 export function runProgram(
   [program, ...rest]: readonly [string, ...string[]], environment: Readonly<Record<string, string>>,
