@@ -28,7 +28,7 @@ export function entryOf(route: Route, call: AuditedCall, identity: Identity | un
     action: 'action' in access ? access.action : null,
     user: identity === undefined ? null : { id: identity.user.id, name: boundAuditText(identity.user.name), domainId: identity.domain.id },
     // A project sees what is done in it. What is denied to others, or done to the domain, is none of its business.
-    projectId: access.kind === 'project' && identity?.project?.id === call.params['project_id'] ? identity?.project?.id ?? null : null,
+    projectId: access.kind === 'project' && access.inDomain !== true && identity?.project?.id === call.params['project_id'] ? identity?.project?.id ?? null : null,
     ...credentialOf(route, call.headers, identity),
     address: boundAuditText(call.address),
     targets: Object.entries(call.params).map(([name, id]) => ({ type: name, id: boundAuditText(id) })),
