@@ -50,5 +50,13 @@ export type RestorePayload = {
 /**
  * Kinds that take something out of a repository, or move it. Such a job runs alone in its vaults: restic's
  * exclusive lock would make it fail otherwise, after a wait, instead of waiting its turn here.
+ *
+ * That holds for backups beside a removal too, although most of a prune goes on under a shared lock. It begins (forget) and
+ * ends (the short phase) with the exclusive one, and lock waits are short beside backups. A removal that found a
+ * backup at work would fail; one that a backup joined would end with its space not given back, and in a vault that is
+ * backed up all the time that would be so every time. Besides, what a prune has copied and not yet
+ * replaced lies in the vault twice: a backup that ended then would measure it, and might grow the vault or reach its threshold
+ * for good. To let backups in, the two phases would have to be jobs of their own, of which the second waits its
+ * turn here; other programs and repository commands are let in by the locks already.
  */
 export const EXCLUSIVE_KINDS = ['delete_backup', 'remove_resource', 'delete_vault', 'migrate_resource', 'forget_moved'] as const satisfies readonly JobKind[]
