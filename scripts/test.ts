@@ -43,7 +43,7 @@ const FILES_AT_ONCE = 2
 /** Those that speak to the API, and those of the queue; files that look into SQLite's own file are not among them. */
 const ON_POSTGRES = [
   'test/api-*.test.ts', 'test/list-backups*.test.ts', 'test/runs-input.test.ts', 'test/tasks.test.ts', 'test/deletion.test.ts',
-  'test/auto-bind.test.ts', 'test/agents.test.ts', 'test/verify.test.ts', 'packages/server/src/scheduler/scheduler.test.ts',
+  'test/auto-bind.test.ts', 'test/agents.test.ts', 'test/verify.test.ts', 'packages/server/src/scheduler/scheduler.test.ts', 'packages/server/src/identity/mirror-keystone.test.ts',
   'test/sharing.test.ts', 'test/permissions.test.ts', 'test/vault-*.test.ts',
   'test/migrate-resources.test.ts', 'test/catalog-rebuild.test.ts',
 ]

@@ -22,6 +22,8 @@ const BAD_SECONDS = 10
 const REMEMBERED_MAX = 10_000
 const ASKED_AT_ONCE_MAX = 200
 const TOKEN_LENGTH_MAX = 8192
+/** The same trouble is reported so often at most: while Keystone is down every call meets it. */
+const REPORT_SECONDS = 60
 
 interface Verdict {
   readonly identity: Identity
@@ -41,6 +43,15 @@ export function openKeystoneAuthenticator(
   const good = rememberUntil<Verdict>(deps.clock)
   const bad = rememberUntil<true>(deps.clock)
   const asked = new Map<string, Promise<Verdict | undefined>>()
+
+  let reported: { readonly text: string, readonly at: Micros } | undefined
+
+  function reportSeldom(text: string): void {
+    const now = deps.clock.now()
+    if (reported?.text === text && now < reported.at + REPORT_SECONDS * SECOND) return
+    reported = { text, at: now }
+    report(text)
+  }
 
   async function ask(token: string, hash: string): Promise<Verdict | undefined> {
     const described = await client.validate(token)
@@ -79,7 +90,7 @@ export function openKeystoneAuthenticator(
       return { refused: 'The application credential does not allow this call.', status: 403 }
     } catch (error) {
       if (!(error instanceof KeystoneTrouble)) throw error
-      report(error.message)
+      reportSeldom(error.message)
       return { refused: 'The identity service (Keystone) gives no answer about this token now; try again later.', status: 503 }
     }
   }
