@@ -113,3 +113,37 @@ test('a backup is deleted even when its space cannot be given back, and the task
   for (const { id } of [damaged, ...both]) if (id !== own.id) await deleteBackup(world, id)
   assert.equal(await packBytes(repository), 0)
 })
+
+test('with a prune grace the space of a deleted backup comes back with the first deletion after it', async () => {
+  await using world = await startBackupService(undefined, { config: { pruneGraceMs: 24 * 3600_000 } })
+  const { steps, root } = world
+  const folder = join(root, 'mail')
+  await changeFolder(folder, 1)
+  const vaultId = await steps.createVault('turbo', [await steps.declare(folder)])
+  const [first] = await steps.backUp(vaultId, { name: 'first' })
+  await changeFolder(folder, 2)
+  const [second] = await steps.backUp(vaultId, { name: 'second' })
+  await changeFolder(folder, 3)
+  const [third] = await steps.backUp(vaultId, { name: 'third' })
+  assert.ok(first !== undefined && second !== undefined && third !== undefined)
+  const { repository, password } = await steps.recoveryKit(vaultId)
+  const before = await packBytes(repository)
+
+  const { extra_info: { delete: deleted } } = await deleteBackup(world, first.id)
+  assert.ok(deleted?.freed_bytes === 0 && (deleted.pending_bytes ?? 0) > 4 * MEBIBYTE, JSON.stringify(deleted))
+  assert.ok(await packBytes(repository) >= before, 'nothing is gone yet')
+  const marks = join(repository, 'opencbr-tombstones')
+  assert.ok((await fs.readdir(marks)).length > 0)
+  for (const binary of resticBinaries()) restic(binary, repository, password).run('check', '--read-data')
+
+  // A day goes by, as far as the storage knows.
+  const twoDaysAgo = Date.now() / 1000 - 2 * 24 * 3600
+  for (const name of await fs.readdir(marks)) await fs.utimes(join(marks, name), twoDaysAgo, twoDaysAgo)
+  const { extra_info: { delete: next } } = await deleteBackup(world, second.id)
+  assert.ok((next?.freed_bytes ?? 0) > 4 * MEBIBYTE, JSON.stringify(next))
+  assert.ok((next?.pending_bytes ?? 0) > 4 * MEBIBYTE, JSON.stringify(next))
+  const restored = await steps.restore(third.id, { details: { destination_path: join(root, 'back') } })
+  assert.equal(restored.status, 'success')
+  assert.deepEqual(compareTrees(folder, join(root, 'back')), [])
+  for (const binary of resticBinaries()) restic(binary, repository, password).run('check', '--read-data')
+})

@@ -148,3 +148,32 @@ test('Ctrl-C at any moment leaves a whole repository without a lock', async (t) 
   }
   assert.ok(interrupted > 0)
 })
+
+test('prune with a grace marks first, says what waits, and removes once it is over', async (t) => {
+  const directory = scratchDirectory(t)
+  const repository = await newRepository(join(directory, 'repository'))
+  const folder = join(directory, 'folder')
+  fs.mkdirSync(folder)
+  fs.writeFileSync(join(folder, 'file'), pseudoRandomBytes(300_000, 1))
+  const backedUp = await repositoryCommand('backup', repository, folder, '--json')
+  assert.equal(backedUp.code, 0, backedUp.stderr)
+  const forgotten = await repositoryCommand('forget', repository, 'latest')
+  assert.equal(forgotten.code, 0, forgotten.stderr)
+  const prune = async (...words: string[]) => {
+    const { code, stdout, stderr } = await repositoryCommand('prune', repository, '--json', ...words)
+    assert.equal(code, 0, stderr)
+    return JSON.parse(stdout) as Record<string, unknown>
+  }
+  const marked = await prune('--grace', '24h')
+  assert.deepEqual([marked['removed_packs'], marked['pending_packs'], marked['freed_bytes']], [0, 2, 0])
+  assert.ok(Number(marked['pending_bytes']) > 300_000)
+  const shown = await repositoryCommand('prune', repository, '--grace', '30m')
+  assert.match(shown.stdout, /in 2 packs are unneeded and stay until their grace is over/)
+  assert.match((await repositoryCommand('prune', repository, '--dry-run')).stderr, /2 packs were marked as unneeded/)
+  const marks = join(repository, 'opencbr-tombstones')
+  const then = Date.now() / 1000 - 25 * 3600
+  for (const name of fs.readdirSync(marks)) fs.utimesSync(join(marks, name), then, then)
+  const removed = await prune('--grace', '1d')
+  assert.deepEqual([removed['removed_packs'], removed['pending_packs'], removed['pending_bytes']], [2, 0, 0])
+  assert.equal((await repositoryCommand('prune', repository, '--grace', 'long')).code, 2)
+})

@@ -24,6 +24,8 @@ export interface AgentSettings {
   readonly jobsMax: number
   /** How long to wait for somebody else's lock on a repository, in milliseconds. */
   readonly lockPatienceMs: number
+  /** How long data that no backup needs stays before it is pruned, in milliseconds by the storage's clock. */
+  readonly pruneGraceMs: number
   readonly programVersion: string
   /** How often to say that it is alive, in milliseconds. */
   readonly aliveEveryMs: number

@@ -55,8 +55,10 @@ async function prune(
     if (total > 0) onProgress(begin + (end - begin) * (done / total))
   }
   const plan = await underLock(takeLock, false, context, (_lock, signal) => planPrune(repository, { signal, onProgress: report }))
-  const { freedBytes } = await runPrune(repository, takeLock, plan, { signal: context.signal, onProgress: report })
-  return { freedBytes, pendingBytes: plan.remainingUnusedBytes }
+  const graceMs = context.settings.pruneGraceMs
+  const { freedBytes, pendingBytes } = await runPrune(repository, takeLock, plan, { signal: context.signal, onProgress: report, graceMs })
+  // With a grace there may be more copied than has gone yet.
+  return { freedBytes: Math.max(0, freedBytes), pendingBytes: plan.remainingUnusedBytes + pendingBytes }
 }
 
 function tellLeftover({ storage }: VaultPlace, failure: TaskFailure): TaskWarning {

@@ -57,6 +57,23 @@ export function wholeNumber(name: string): (value: string) => number {
   }
 }
 
+const UNIT_MS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3600_000, d: 24 * 3600_000 }
+
+/** A number and a unit, as `24h`, `90s`, `30m` or `7d`, or just 0; in milliseconds. Undefined when it is none. */
+export function parseDuration(text: string): number | undefined {
+  const [, count, unit = ''] = /^(\d{1,5})([smhd])$/.exec(text) ?? []
+  if (count === undefined) return text === '0' ? 0 : undefined
+  return Number(count) * (UNIT_MS[unit] ?? 0)
+}
+
+export function duration(name: string): (value: string) => number {
+  return (value) => {
+    const ms = parseDuration(value)
+    if (ms === undefined) throw new CommandFailure('usage', `The value ${value} of ${name} is not a time such as 24h, 30m or 7d.`)
+    return ms
+  }
+}
+
 /** `key=value`, the value may be empty. */
 export function parseTag(text: string): { key: string, value: string } {
   const at = text.indexOf('=')

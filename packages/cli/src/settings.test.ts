@@ -122,3 +122,11 @@ test('a Keystone that cannot be meant is refused, and no password is repeated', 
   assert.match(lonely, /go together/)
   assert.doesNotMatch(lonely, /hunter2/)
 })
+
+test('the prune grace is a time with its unit, wherever it stands', () => {
+  assert.equal(readServeSettings({ pruneGrace: '24h' }, {}, '/srv').pruneGraceMs, 24 * 3600_000)
+  assert.equal(readServeSettings({}, { OPENCBR_PRUNE_GRACE: '90s' }, '/srv').pruneGraceMs, 90_000)
+  assert.equal(readServeSettings({ config: writeConfig({ prune_grace: '7d' }) }, {}, '/srv').pruneGraceMs, 7 * 24 * 3600_000)
+  assert.equal(readServeSettings({ pruneGrace: '0' }, { OPENCBR_PRUNE_GRACE: '90s' }, '/srv').pruneGraceMs, 0)
+  for (const wrong of ['24', '-1h', 'long', '1.5h', '24 h']) assert.match(refusalOf({ pruneGrace: wrong }), /prune_grace.*such as 24h/)
+})

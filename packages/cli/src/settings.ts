@@ -7,6 +7,7 @@ import { isIP } from 'node:net'
 import { delimiter, resolve } from 'node:path'
 import type { ServerConfig } from '@opencbr/server'
 import { openStorage, parseStorageAddress, StorageFailure, storageOptionsFromEnvironment } from '@opencbr/storage'
+import { parseDuration } from './command.ts'
 import type { Environment } from './connection.ts'
 import { CommandFailure } from './exit-codes.ts'
 
@@ -26,6 +27,7 @@ export interface ServeFlags {
   readonly writersPerVault?: string
   readonly stuckAfter?: string
   readonly serverLease?: string
+  readonly pruneGrace?: string
   readonly tlsCert?: string
   readonly tlsKey?: string
   readonly trustProxy?: string
@@ -75,6 +77,7 @@ export function readServeSettings(flags: ServeFlags, environment: Environment, w
     strictResources: strict?.value ?? false,
     ...(serversOnly === undefined ? {} : { shareServersOnly: serversOnly.value }),
     ...readLimits(flags, environment, file),
+    ...readPruneGrace(text(flags.pruneGrace, 'OPENCBR_PRUNE_GRACE', 'prune_grace')),
     ...readTls(text(flags.tlsCert, 'OPENCBR_TLS_CERT', 'tls_cert'), text(flags.tlsKey, 'OPENCBR_TLS_KEY', 'tls_key'), workingDirectory),
     ...parseProxies(text(flags.trustProxy, 'OPENCBR_TRUST_PROXY', 'trust_proxy')),
     ...readIdentity(flags, environment, file),
@@ -122,6 +125,13 @@ function readStorage(
     throw new CommandFailure('usage', `The storage (${setting.from}) cannot be used: ${reason}.`, { cause: error })
   }
   return { storage: setting.value, storageKeys }
+}
+
+function readPruneGrace(setting: Setting<string> | undefined): Pick<ServerConfig, 'pruneGraceMs'> {
+  if (setting === undefined) return {}
+  const pruneGraceMs = parseDuration(setting.value)
+  if (pruneGraceMs === undefined) throw new CommandFailure('usage', `The setting prune_grace (${setting.from}) must be a time such as 24h, 30m or 7d.`)
+  return { pruneGraceMs }
 }
 
 /** Those that are not given are left to the server. */
@@ -218,7 +228,7 @@ interface ConfigFile {
 
 const MEMBERS = new Set([
   'data', 'database', 'master_key_file', 'storage', 'listen', 'allow_paths', 'region', 'strict_resources', 'share_servers_only', 'log_level',
-  'jobs_per_agent', 'writers_per_vault', 'stuck_after', 'server_lease', 'tls_cert', 'tls_key', 'trust_proxy', 'request_timeout',
+  'jobs_per_agent', 'writers_per_vault', 'stuck_after', 'server_lease', 'prune_grace', 'tls_cert', 'tls_key', 'trust_proxy', 'request_timeout',
   'identity', 'keystone_url', 'keystone_user', 'keystone_password', 'keystone_user_domain', 'keystone_project', 'keystone_project_domain',
   'keystone_roles', 'keystone_cache',
 ])

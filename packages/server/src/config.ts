@@ -57,6 +57,8 @@ export interface ServerConfig {
   readonly serverLeaseSeconds?: number | undefined
   /** Identity lives there: its tokens are taken, and no others are made. */
   readonly keystone?: KeystoneConfig | undefined
+  /** How long data that no backup needs any more stays in its vault before its space is given back, in milliseconds; 0 by default. */
+  readonly pruneGraceMs?: number | undefined
   readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug'
 }
 

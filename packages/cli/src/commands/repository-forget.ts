@@ -181,6 +181,8 @@ function describeGroup({ group, verdicts }: JudgedGroup): object {
 
 interface PruneFlags extends AccessFlags {
   readonly maxUnused?: number
+  /** Milliseconds. */
+  readonly grace?: number
   readonly dryRun?: boolean
 }
 
@@ -189,7 +191,7 @@ export function runPruneCommand({ args: [location = ''], options, print }: Call<
     if ((options.maxUnused ?? 0) > 100) throw new RepositoryCommandFailure('usage', '--max-unused is at most 100.')
     await withRepository(location, options, wholeSignal, async ({ repository, storage }) => {
       if (options.dryRun !== true) await refuseIfGuarded(storage, wholeSignal)
-      const { answer, show: showResult } = await pruneWith(repository, options, [], options.dryRun === true, { maxUnusedPercent: options.maxUnused }, wholeSignal)
+      const { answer, show: showResult } = await pruneWith(repository, options, [], options.dryRun === true, { maxUnusedPercent: options.maxUnused, graceMs: options.grace }, wholeSignal)
       print(answer, showResult)
     })
   })
@@ -201,7 +203,7 @@ export function runPruneCommand({ args: [location = ''], options, print }: Call<
  */
 async function pruneWith(
   repository: Repository, flags: AccessFlags, forgotten: readonly StoredSnapshot[], isDry: boolean,
-  options: { maxUnusedPercent?: number | undefined }, wholeSignal: AbortSignal,
+  { graceMs, ...options }: { maxUnusedPercent?: number | undefined, graceMs?: number | undefined }, wholeSignal: AbortSignal,
 ): Promise<{ answer: object, show: () => void }> {
   using progress = openProgress()
   const onProgress = ({ stage, done, total }: PruneProgress): void => progress.show(() =>
@@ -214,16 +216,21 @@ async function pruneWith(
       show() {
         showPlan(plan)
         printLine('Nothing was removed.')
+        if (plan.tombstones.length > 0) printNote(`${plan.tombstones.length} packs were marked as unneeded by earlier runs.`)
         if (forgotten.length > 0) printNote('The data of the snapshots above is not counted yet: they are still there.')
       },
     }
   }
-  const result = await runPrune(repository, (exclusive) => takeLock(repository, flags, exclusive, wholeSignal), plan, { signal: wholeSignal, onProgress })
+  const result = await runPrune(repository, (exclusive) => takeLock(repository, flags, exclusive, wholeSignal), plan, { signal: wholeSignal, onProgress, graceMs })
   return {
-    answer: { dry_run: false, ...planned, freed_bytes: result.freedBytes, removed_packs: result.removedPackCount, spared_packs: result.sparedPackCount, written_packs: result.writtenPackCount },
+    answer: {
+      dry_run: false, ...planned, freed_bytes: result.freedBytes, removed_packs: result.removedPackCount, spared_packs: result.sparedPackCount,
+      written_packs: result.writtenPackCount, pending_packs: result.pendingPackCount, pending_bytes: result.pendingBytes,
+    },
     show() {
       showPlan(plan)
-      printLine(`${showBytes(Math.max(0, result.freedBytes))} were freed.`)
+      printLine(result.freedBytes < 0 ? `Copying took ${showBytes(-result.freedBytes)}; nothing was freed yet.` : `${showBytes(result.freedBytes)} were freed.`)
+      if (result.pendingPackCount > 0) printLine(`${showBytes(result.pendingBytes)} in ${result.pendingPackCount} packs are unneeded and stay until their grace is over.`)
     },
   }
 }
@@ -231,6 +238,7 @@ async function pruneWith(
 function describePlan(plan: PrunePlan): object {
   return {
     planned: {
+      marked_packs: plan.tombstones.length,
       unindexed_packs: plan.unindexedPacks.length,
       removed_packs: plan.removedPacks.length,
       repacked_packs: plan.repackedPacks.length,

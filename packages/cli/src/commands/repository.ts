@@ -3,7 +3,7 @@
  * declared; what they do is loaded when one of them runs, as it brings the engine with it.
  */
 import type { Command } from 'commander'
-import { collect, onRun, wholeNumber, type Call } from '../command.ts'
+import { collect, duration, onRun, wholeNumber, type Call } from '../command.ts'
 
 type Run<Options extends object> = (call: Call<Options>) => Promise<void>
 
@@ -121,6 +121,7 @@ function addForget(group: Command): void {
   async () => (await import('./repository-forget.ts')).runForget)
   declare(group.command('prune <repository>').description('remove data that no snapshot needs')
     .option('--max-unused <percent>', 'how much of it may stay where removing it would cost much copying', wholeNumber('--max-unused'))
+    .option('--grace <time>', 'remove only what was found unneeded so long ago, as 24h; until then it is marked and stays; 0s by default', duration('--grace'))
     .option('--dry-run', 'only show what would go'),
   async () => (await import('./repository-forget.ts')).runPruneCommand)
 }

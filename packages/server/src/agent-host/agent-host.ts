@@ -90,6 +90,7 @@ function settingsOf({ config }: HostDeps, membership: Membership, { lockPatience
     scratchDir: join(config.dataDir, 'drills'),
     jobsMax: config.jobsPerAgent ?? JOBS_PER_AGENT,
     lockPatienceMs,
+    pruneGraceMs: config.pruneGraceMs ?? 0,
     aliveEveryMs,
     programVersion: `opencbr ${version}`,
   }
