@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import type { Policy, PolicyPreview } from '@opencbr/contract'
+import type { Deployment, OrganizationPolicy, Policy, PolicyPreview } from '@opencbr/contract'
 import { startTestService } from '@opencbr/testkit'
 
 const program = join(import.meta.dirname, '../node_modules/.bin/opencbr')
@@ -59,4 +59,24 @@ test('a policy from its creation over previews and runs to its end', async () =>
   assert.equal((await runOn(service, 'policy', 'show', 'rare')).code, 3)
   assert.equal((await runOn(service, 'policy', 'create', 'x')).code, 2)
   assert.equal((await runOn(service, 'policy', 'create', 'x', '--at', '25:00')).code, 4)
+})
+
+test('a policy of the domain, from its creation to its end', async () => {
+  await using service = await startTestService({ agent: 'none' })
+  const opencbr = async (...args: string[]): Promise<Ran> => {
+    const ran = await runOn(service, 'organization-policy', ...args)
+    assert.equal(ran.code, 0, `opencbr ${args.join(' ')}: ${ran.stdout}${ran.stderr}`)
+    return ran
+  }
+  const made = JSON.parse((await opencbr('create', 'baseline', '--at', '01:30', '--keep-days', '30', '--policy-name', 'nightly', '--json')).stdout) as {
+    policy: OrganizationPolicy, deployments: Deployment[]
+  }
+  assert.deepEqual([made.policy.policy_name, made.policy.policy_operation_definition.retention_duration_days, made.deployments.length], ['nightly', 30, 1])
+  assert.match((await opencbr('list')).stdout, /baseline +backup +yes +root +30 days +available/)
+  assert.match((await runOn(service, 'policy', 'list')).stdout, /nightly +backup +yes/)
+  const changed = await opencbr('update', 'baseline', '--keep', '5', '--disable', '--scope', service.projectId, '--yes')
+  assert.match(changed.stdout, /enabled +no\n[^]*keeps +the newest 5\n/)
+  assert.match((await opencbr('show', 'baseline')).stdout, new RegExp(`${service.projectId} +${made.deployments[0]?.policy_id} +available`))
+  await opencbr('delete', 'baseline', '--yes')
+  assert.equal((await runOn(service, 'organization-policy', 'show', 'baseline')).code, 3)
 })

@@ -27,6 +27,13 @@ export async function findPolicyId(api: Api, text: string): Promise<string> {
   return pickOne('policy', text, policies).id
 }
 
+/** There are at most 64 in a domain. */
+export async function findOrganizationPolicyId(api: Api, text: string): Promise<string> {
+  if (isId(text)) return text
+  const { policies } = await api.call<{ policies: readonly Named[] }>('GET', '/v3/{project_id}/organization-policies')
+  return pickOne('policy', text, policies).id
+}
+
 export async function findBackupId(api: Api, text: string): Promise<string> {
   if (isId(text)) return text
   const query = { name: text, own_type: 'all_granted' }

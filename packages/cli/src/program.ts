@@ -10,6 +10,7 @@ import { addCompletion } from './commands/completion.ts'
 import { addDev } from './commands/dev.ts'
 import { addEnv } from './commands/env.ts'
 import { addMember } from './commands/member.ts'
+import { addOrganizationPolicy } from './commands/organization-policy.ts'
 import { addPolicy } from './commands/policy.ts'
 import { addEvent } from './commands/event.ts'
 import { addProtectable } from './commands/protectable.ts'
@@ -42,7 +43,7 @@ export function buildProgram(): Command {
     .exitOverride()
     .addHelpText('after', `\nWherever an id is wanted, a name that only one thing has will do.\n${environmentHelp}\n\n${describeExitCodes()}`)
   const groups = [
-    addServe, addResource, addVault, addTag, addEvent, addAudit, addCheckpoint, addBackup, addVerification, addMember, addPolicy, addTask, addProtectable, addAgent, addToken, addEnv, addDomain,
+    addServe, addResource, addVault, addTag, addEvent, addAudit, addCheckpoint, addBackup, addVerification, addMember, addPolicy, addOrganizationPolicy, addTask, addProtectable, addAgent, addToken, addEnv, addDomain,
     addProject, addUser, addGroup, addRole, addKey, addRepository, addCatalog, addDev, addCompletion,
   ]
   for (const add of groups) add(program)

@@ -34,7 +34,7 @@ export function addPolicy(program: Command): void {
   addRuns(group)
 }
 
-interface ScheduleFlags {
+export interface ScheduleFlags {
   readonly rule?: readonly string[]
   readonly at?: readonly string[]
   readonly days?: string
@@ -42,17 +42,17 @@ interface ScheduleFlags {
   readonly timeZone?: string
 }
 
-function addScheduleOptions(command: Command): Command {
-  return command
+export function addScheduleOptions(command: Command, { hasTimeZone = true } = {}): Command {
+  command
     .option('--at <HH:MM>', 'run at this time of day; may be repeated', collect)
     .option('--days <days>', 'on these days of the week, such as MO,WE,FR (default: every day)')
     .option('--every <days>', 'every so many days instead', wholeNumber('--every'))
     .option('--rule <rule>', 'a rule as the API takes it, instead of the three above; may be repeated', collect)
-    .option('--time-zone <zone>', 'read the times by the clock of this zone, such as Europe/Berlin (default: UTC)')
+  return hasTimeZone ? command.option('--time-zone <zone>', 'read the times by the clock of this zone, such as Europe/Berlin (default: UTC)') : command
 }
 
 /** One rule per time of day, as Terraform writes them. */
-function readPattern(flags: ScheduleFlags): string[] | undefined {
+export function readPattern(flags: ScheduleFlags): string[] | undefined {
   if (flags.rule !== undefined) {
     if (flags.at !== undefined || flags.days !== undefined || flags.every !== undefined) throw new CommandFailure('usage', '--rule says it all: leave out --at, --days and --every.')
     return [...flags.rule]
@@ -70,7 +70,7 @@ function readPattern(flags: ScheduleFlags): string[] | undefined {
   })
 }
 
-interface KeepFlags {
+export interface KeepFlags {
   readonly keep?: number
   readonly keepDays?: number
   readonly keepDaily?: number
@@ -84,7 +84,7 @@ interface KeepFlags {
   readonly destinationProject?: string
 }
 
-function addKeepOptions(command: Command): Command {
+export function addKeepOptions(command: Command): Command {
   return command
     .option('--keep <count>', 'keep the newest so many of each resource', wholeNumber('--keep'))
     .option('--keep-days <days>', 'keep each for so many days', wholeNumber('--keep-days'))
@@ -100,7 +100,7 @@ function addKeepOptions(command: Command): Command {
 }
 
 /** What is given takes the place of all limits that were; the rest stays. Undefined when nothing is given. */
-function readDefinition(flags: KeepFlags, known?: PolicyDefinition): PolicyDefinitionIn | undefined {
+export function readDefinition(flags: KeepFlags, known?: PolicyDefinition): PolicyDefinitionIn | undefined {
   const limits = {
     max_backups: flags.keep, retention_duration_days: flags.keepDays, day_backups: flags.keepDaily, week_backups: flags.keepWeekly,
     month_backups: flags.keepMonthly, year_backups: flags.keepYearly,
@@ -197,7 +197,7 @@ function showPolicy(policy: Policy, schedule: PolicySchedule): void {
   ])
 }
 
-function describeKeeping(definition: PolicyDefinition): string {
+export function describeKeeping(definition: PolicyDefinition): string {
   const parts = [
     definition.max_backups > 0 ? `the newest ${definition.max_backups}` : '',
     definition.retention_duration_days > 0 ? `${definition.retention_duration_days} days` : '',
