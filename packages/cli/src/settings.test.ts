@@ -118,6 +118,7 @@ test('a Keystone that cannot be meant is refused, and no password is repeated', 
   assert.match(refusalOf({ keystoneUrl: 'http://keystone' }), /not identity keystone/)
   assert.match(refusalOf({ keystoneRoles: 'admin=root' }, named), /keystone_roles/)
   assert.match(refusalOf({ keystoneCache: '3600' }, named), /keystone_cache/)
+  assert.doesNotMatch(refusalOf({ identity: 'keystone', keystoneUrl: 'http://cbr:hunter2@keystone/v3' }), /hunter2/)
   const lonely = refusalOf({}, { ...named, OPENCBR_KEYSTONE_PASSWORD: 'hunter2' })
   assert.match(lonely, /go together/)
   assert.doesNotMatch(lonely, /hunter2/)

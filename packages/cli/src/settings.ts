@@ -174,6 +174,9 @@ function readIdentity(flags: ServeFlags, environment: Environment, file: ConfigF
   if (url === undefined || !/^https?:\/\//.test(url.value) || !URL.canParse(url.value)) {
     throw new CommandFailure('usage', 'With identity keystone the keystone_url (OPENCBR_KEYSTONE_URL) must be given, of the form http://HOST:PORT/v3.')
   }
+  if (new URL(url.value).username !== '' || new URL(url.value).password !== '') {
+    throw new CommandFailure('usage', `The keystone_url (${url.from}) holds a user: name it by OPENCBR_KEYSTONE_USER and OPENCBR_KEYSTONE_PASSWORD instead.`)
+  }
   const name = text(undefined, 'OPENCBR_KEYSTONE_USER', 'keystone_user')
   const password = text(undefined, 'OPENCBR_KEYSTONE_PASSWORD', 'keystone_password')
   if ((name === undefined) !== (password === undefined)) {

@@ -21,7 +21,8 @@ export async function serve(config: ServerConfig): Promise<void> {
     for (const path of config.allowPaths.filter((each) => !existsSync(each))) {
       process.stderr.write(`The allowed path ${path} does not exist: until it does, nothing in it can be backed up or restored.\n`)
     }
-    process.stderr.write(`OpenCBR serves on ${url}; how to log in stands in ${bootstrapPath(config)}\n`)
+    const howToLogIn = config.keystone === undefined ? `how to log in stands in ${bootstrapPath(config)}` : `its users log in at ${config.keystone.url}`
+    process.stderr.write(`OpenCBR serves on ${url}; ${howToLogIn}\n`)
     const signal = await stop.promise
     process.stderr.write(`OpenCBR stops (${signal}) …\n`)
   } finally {
