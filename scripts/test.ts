@@ -45,7 +45,7 @@ const ON_POSTGRES = [
   'test/api-*.test.ts', 'test/list-backups*.test.ts', 'test/runs-input.test.ts', 'test/tasks.test.ts', 'test/deletion.test.ts',
   'test/auto-bind.test.ts', 'test/agents.test.ts', 'test/verify.test.ts', 'packages/server/src/scheduler/scheduler.test.ts', 'packages/server/src/identity/mirror-keystone.test.ts',
   'test/sharing.test.ts', 'test/permissions.test.ts', 'test/vault-*.test.ts',
-  'test/migrate-resources.test.ts', 'test/catalog-rebuild.test.ts',
+  'test/migrate-resources.test.ts', 'test/catalog-rebuild.test.ts', 'packages/server/src/vaults/vault-usage.test.ts',
 ]
 
 const root = join(import.meta.dirname, '..')

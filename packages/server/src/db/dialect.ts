@@ -35,7 +35,7 @@ export interface RowTrigger {
 /**
  * Makes a trigger that runs after each row. In migrations only; the texts go into the schema as they are.
  * A trigger that changes one and the same row for each of many rows makes bulk changes slow on PostgreSQL, which
- * keeps every version of that row until the transaction ends.
+ * keeps every version of that row until the transaction ends: migration 015 shows how to do it once per statement there.
  */
 export async function createRowTrigger<Tables>(db: Kysely<Tables>, trigger: RowTrigger): Promise<void> {
   const { name, table, event, columns = [], when, statements } = trigger

@@ -1,6 +1,7 @@
 /** The counters of a vault against a recount, after anything that may happen to backups and shares. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { chooseTestDatabase } from '@opencbr/testkit'
 import * as fc from 'fast-check'
 import { openDatabase, type Database, type Transaction } from '../db/database.ts'
 import type { NewRow } from '../db/schema.ts'
@@ -118,7 +119,8 @@ async function take(tx: Transaction, done: Step): Promise<void> {
 }
 
 test('the counters of vaults agree with a recount, whatever happens to backups and shares, and nothing of what is taken back counts', async () => {
-  const db = await openDatabase(':memory:')
+  await using database = await chooseTestDatabase()
+  const db = await openDatabase(database.url)
   try {
     await fc.assert(fc.asyncProperty(fc.array(fc.tuple(step, fc.boolean()), { maxLength: 40 }), async (steps) => {
       await db.deleteFrom('backup_members').execute()

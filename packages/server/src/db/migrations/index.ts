@@ -11,6 +11,7 @@ import * as backupLists from './010-backup-lists.ts'
 import * as identityRevision from './011-identity-revision.ts'
 import * as audit from './012-audit.ts'
 import * as organizationPolicies from './013-organization-policies.ts'
+import * as countersPerStatement from './015-counters-per-statement.ts'
 
 /** In the order in which they run; names are recorded in the database. */
 export const migrations: Record<string, Migration> = {
@@ -26,4 +27,5 @@ export const migrations: Record<string, Migration> = {
   '011-identity-revision': identityRevision,
   '012-audit': audit,
   '013-organization-policies': organizationPolicies,
+  '015-counters-per-statement': countersPerStatement,
 }
