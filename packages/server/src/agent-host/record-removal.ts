@@ -6,7 +6,7 @@
 import type { ForgetOutcome } from '@opencbr/agent'
 import type { ExpressionBuilder } from 'kysely'
 import { deleteBackupRows, setProtectStatus } from '../backups/index.ts'
-import { moveCheckpoints, settleCheckpoint } from '../checkpoints/index.ts'
+import { moveCheckpoints, deleteEmptyCheckpoints, settleCheckpoint } from '../checkpoints/index.ts'
 import type { Micros } from '../clock.ts'
 import type { Reader, Transaction } from '../db/database.ts'
 import type { Row, RowChange, Schema } from '../db/schema.ts'
@@ -113,8 +113,10 @@ async function settleCheckpoints(tx: Transaction, job: Row<'jobs'>, after?: { de
 /** Answers how many backups went, parts of others included. */
 async function deleteListedRows(tx: Transaction, job: Row<'jobs'>): Promise<number> {
   const backups = await listRemoved(tx, job)
-  for (const backup of backups) if (backup.parent_id === null) await deleteBackupRows(tx, job.project_id, backup.id)
-  for (const id of new Set(backups.map((backup) => backup.checkpoint_id))) await settleCheckpoint(tx, job.project_id, id)
+  await deleteBackupRows(tx, job.project_id, backups.filter((backup) => backup.parent_id === null).map((backup) => backup.id))
+  const checkpointIds = [...new Set(backups.map((backup) => backup.checkpoint_id))]
+  await deleteEmptyCheckpoints(tx, job.project_id, checkpointIds)
+  for (const id of checkpointIds) await settleCheckpoint(tx, job.project_id, id)
   if (job.kind === 'remove_resource') {
     await tx.deleteFrom('vault_resources')
       .where('project_id', '=', job.project_id).where('vault_id', '=', job.vault_id)

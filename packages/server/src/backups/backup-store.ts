@@ -27,13 +27,20 @@ export async function listChildren(db: Reader, projectId: ProjectId, parentId: B
     .orderBy('name').orderBy('id').execute()
 }
 
-/** Takes the backup, its children, and whatever hangs on them, out of the catalogue. */
-export async function deleteBackupRows(tx: Transaction, projectId: ProjectId, backupId: BackupId): Promise<void> {
-  const children = await listChildren(tx, projectId, backupId)
-  const ids = [backupId, ...children.map((child) => child.id)]
-  await tx.deleteFrom('backup_members').where('backup_id', 'in', ids).where('project_id', '=', projectId).execute()
-  await tx.deleteFrom('replication_records').where('backup_id', 'in', ids).where('project_id', '=', projectId).execute()
-  await tx.deleteFrom('backups').where('id', 'in', ids).where('project_id', '=', projectId).execute()
+/** How many ids a statement names: databases limit their number. */
+const IDS_AT_ONCE = 500
+
+/** Takes backups, their children, and whatever hangs on them, out of the catalogue: many at once, since each statement counts anew. */
+export async function deleteBackupRows(tx: Transaction, projectId: ProjectId, backupIds: readonly BackupId[]): Promise<void> {
+  for (let at = 0; at < backupIds.length; at += IDS_AT_ONCE) {
+    const parents = backupIds.slice(at, at + IDS_AT_ONCE)
+    const ids = tx.selectFrom('backups as gone').select('gone.id').where('gone.project_id', '=', projectId)
+      .where(({ eb, or }) => or([eb('gone.id', 'in', parents), eb('gone.parent_id', 'in', parents)]))
+    await tx.deleteFrom('backup_members').where('backup_id', 'in', ids).where('project_id', '=', projectId).execute()
+    await tx.deleteFrom('replication_records').where('backup_id', 'in', ids).where('project_id', '=', projectId).execute()
+    await tx.deleteFrom('backups').where('project_id', '=', projectId)
+      .where(({ eb, or }) => or([eb('id', 'in', parents), eb('parent_id', 'in', parents)])).execute()
+  }
 }
 
 /** The project's own records of copying these backups, oldest first. */

@@ -68,6 +68,19 @@ export async function settleCheckpoint(
   await tx.updateTable('checkpoints').set({ status }).where('project_id', '=', projectId).where('id', '=', id).execute()
 }
 
+/** How many ids a statement names: databases limit their number. */
+const IDS_AT_ONCE = 500
+
+/** Takes those of the checkpoints out of the catalogue that have no backup left: many at once, since each statement marks anew. */
+export async function deleteEmptyCheckpoints(tx: Transaction, projectId: ProjectId, ids: readonly CheckpointId[]): Promise<void> {
+  for (let at = 0; at < ids.length; at += IDS_AT_ONCE) {
+    await tx.deleteFrom('checkpoints').where('project_id', '=', projectId).where('id', 'in', ids.slice(at, at + IDS_AT_ONCE))
+      .where(({ not, exists, selectFrom }) => not(exists(selectFrom('backups').select('backups.id')
+        .where('backups.project_id', '=', projectId).whereRef('backups.checkpoint_id', '=', 'checkpoints.id'))))
+      .execute()
+  }
+}
+
 /** A resource as its checkpoint shows it. */
 export interface CheckpointResource {
   readonly id: ResourceId
