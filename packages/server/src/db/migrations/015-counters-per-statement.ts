@@ -79,13 +79,13 @@ async function markManifestsPerStatement(db: Kysely<unknown>): Promise<void> {
   await dropRowTrigger(db, { name: 'manifest_backups_moved', table: 'backups' })
   for (const [table, vaultId] of VAULT_ROWS) {
     const places = (rows: string): string => `select ${vaultId} as place from ${rows} r`
-    for (const [event, changed] of [
+    for (const [event, touched] of [
       ['insert', places('after')], ['update', `${places('before')} union ${places('after')}`], ['delete', places('before')],
     ] as const) {
       await replaceTrigger(db, {
         name: `manifest_${table}_${event}`, table, event,
         statements: `insert into manifest_marks (place, revision, written)
-          select distinct c.place, 1, 0 from (${changed}) c where c.place is not null order by 1
+          select distinct c.place, 1, 0 from (${touched}) c where c.place is not null order by 1
           on conflict (place) do update set revision = manifest_marks.revision + 1;`,
       })
     }
