@@ -338,7 +338,7 @@ test('trees that no archiver writes are named', async (t) => {
   assert.equal((await verifySnapshot(repository, snapshotId, { readData: true })).whole, false)
 })
 
-test('a sample reads about the share of packs that was asked for', async (t) => {
+test('a sample reads the share of packs that was asked for', async (t) => {
   const scene = await makeManyPacks(t)
   const repository = await scene.open()
   let turn = 0

@@ -39,7 +39,7 @@ export interface CheckOptions {
   readonly level: CheckLevel
   /** When data is read, which packs may be; all by default. */
   readonly choosePack?: ((id: PackId) => boolean) | undefined
-  /** When data is read, the share of packs to read, in percent, chosen anew each time; all by default. */
+  /** When data is read, the share of packs to read, in percent and rounded up, chosen anew each time; all by default. */
   readonly samplePercent?: number | undefined
   /** When data is read, only packs that were written in the last so many days, by the storage's clock. */
   readonly writtenInDays?: number | undefined
@@ -97,8 +97,9 @@ export async function checkRepository(repository: Repository, options: CheckOpti
     const writtenSince = now().getTime() - writtenInDays * DAY_MS
     // A pack that no listing shows yet must be new.
     const isRecent = (id: PackId): boolean => (stored.modifiedAt.get(id) ?? Infinity) >= writtenSince
+    const chosen = drawSample(stored.bytes.keys().filter((id) => isRecent(id) && choosePack(id)).toArray(), samplePercent, random)
     read = await readPacks(repository, stored, findings, health, {
-      choose: (id) => isRecent(id) && choosePack(id) && random() * 100 < samplePercent,
+      choose: (id) => chosen.has(id),
       signal,
       onProgress: (done, total) => options.onProgress?.({ stage: 'data', done, total }),
     })
@@ -109,6 +110,12 @@ export async function checkRepository(repository: Repository, options: CheckOpti
   })
   if (!isWhole) await nameStructureProblems(repository, roots, health, findings, signal)
   return result({ packs, trees, packsRead: read.packs, bytesRead: read.bytes })
+}
+
+/** So many percent of them, rounded up: a small share of few packs is not none. */
+function drawSample(ids: readonly PackId[], percent: number, random: () => number): ReadonlySet<PackId> {
+  const drawn = percent >= 100 ? ids : ids.map((id) => ({ id, rank: random() })).toSorted((a, b) => a.rank - b.rank).map(({ id }) => id)
+  return new Set(drawn.slice(0, Math.ceil((ids.length * percent) / 100)))
 }
 
 async function loadIndex(repository: Repository, findings: CheckFindings, signal: AbortSignal | undefined): Promise<boolean> {
