@@ -196,6 +196,25 @@ test('every operation of the contract is walked, and every answer has the contra
   await walk.ok('updatePolicy', { with: { policy_id: otherPolicyId }, body: { policy: { name: 'sundays', operation_definition: { max_backups: 5 } } } })
   await walk.refused('updatePolicy', '6000', { with: gone.policy, body: { policy: { name: 'n' } } })
 
+  const organization = {
+    name: 'all', description: 'for everybody', effective_scope: 'root', policy_name: 'all-nightly', policy_enabled: true, operation_type: 'backup',
+    policy_operation_definition: { max_backups: 3 }, policy_trigger: daily,
+  }
+  const { policy: { id: organizationPolicyId } } = await walk.ok<{ policy: { id: string } }>('createOrganizationPolicy', { body: { policy: organization } })
+  const all = { organization_policy_id: organizationPolicyId }
+  const none = { organization_policy_id: unknown }
+  await walk.refused('createOrganizationPolicy', '9900', { body: { policy: { ...organization, name: '' } } })
+  await walk.ok('listOrganizationPolicies', { with: { operation_type: 'backup' } })
+  await walk.refused('listOrganizationPolicies', '9900', { with: { operation_type: 'nothing' } })
+  await walk.ok('showOrganizationPolicy', { with: all })
+  await walk.refused('showOrganizationPolicy', '6000', { with: none })
+  await walk.ok('updateOrganizationPolicy', { with: all, body: { policy: { policy_name: 'all-weekly', policy_enabled: false } } })
+  await walk.refused('updateOrganizationPolicy', '6000', { with: none, body: { policy: { policy_name: 'n' } } })
+  await walk.ok('listOrganizationPolicyDetail', { with: all })
+  await walk.refused('listOrganizationPolicyDetail', '6000', { with: none })
+  await walk.ok('deleteOrganizationPolicy', { with: all })
+  await walk.refused('deleteOrganizationPolicy', '6000', { with: all })
+
   // Vaults, with all that can be said of one.
   const { vault: { id: vaultId } } = await walk.ok<{ vault: { id: string } }>('createVault', { body: { vault: {
     name: 'first', description: 'walked', resources: [turbo(mail), turbo(fading)], billing, backup_policy_id: policyId, tags: [{ key: 'team', value: 'db' }, { key: 'bare' }],
@@ -346,7 +365,7 @@ test('every operation of the contract is walked, and every answer has the contra
   await walk.ok('unregisterAgent', { with: agent })
   await walk.refused('unregisterAgent', '6302', { with: { agent_id: unknown } })
 
-  // What needs a second region, hybrid storage, a shop or an organization.
+  // What needs a second region, hybrid storage or a shop.
   const far = { destination_project_id: 'p', destination_region: 'far', destination_vault_id: unknown }
   await walk.refused('copyBackup', '1003', { with: backup, body: { replicate: far } })
   await walk.refused('copyBackup', '6200', { with: gone.backup, body: { replicate: far } })
@@ -383,13 +402,13 @@ test('every operation of the contract is walked, and every answer has the contra
   for (const { id } of removals.operation_logs) await steps.taskEnd(id)
   await walk.ok('deleteVault', { with: vault })
   await walk.refused('deleteVault', '6105', { with: gone.vault })
-  const { operation_logs: all } = await walk.ok<{ operation_logs: { id: string, operation_type: string, status: string }[] }>('listOpLogs')
-  for (const { id } of all) {
+  const { operation_logs: tasks } = await walk.ok<{ operation_logs: { id: string, operation_type: string, status: string }[] }>('listOpLogs')
+  for (const { id } of tasks) {
     await steps.taskEnd(id)
     await walk.ok('showOpLog', { with: { operation_log_id: id } })
   }
-  assert.deepEqual(new Set(all.map((each) => each.operation_type)), new Set(['backup', 'copy', 'delete', 'remove_resource', 'restore', 'vault_delete']))
-  assert.ok(all.some((each) => each.status === 'failed'), 'a failed task was among those seen')
+  assert.deepEqual(new Set(tasks.map((each) => each.operation_type)), new Set(['backup', 'copy', 'delete', 'remove_resource', 'restore', 'vault_delete']))
+  assert.ok(tasks.some((each) => each.status === 'failed'), 'a failed task was among those seen')
 
   await walk.turnAway()
   const names = [...walk.operations.keys()]
