@@ -131,3 +131,13 @@ test('the prune grace is a time with its unit, wherever it stands', () => {
   assert.equal(readServeSettings({ pruneGrace: '0' }, { OPENCBR_PRUNE_GRACE: '90s' }, '/srv').pruneGraceMs, 0)
   for (const wrong of ['24', '-1h', 'long', '1.5h', '24 h']) assert.match(refusalOf({ pruneGrace: wrong }), /prune_grace.*such as 24h/)
 })
+
+const readFlags = (flags: ServeFlags) => readServeSettings(flags, {}, '/here')
+
+test('TLS takes two files, and proxies are addresses and networks', () => {
+  assert.deepEqual(readFlags({ tlsCert: 'a.pem', tlsKey: '/b.key' }).tls, { certFile: '/here/a.pem', keyFile: '/b.key' })
+  assert.equal(readFlags({}).tls, undefined)
+  assert.throws(() => readFlags({ tlsCert: 'a.pem' }), /both a certificate and its key/)
+  assert.deepEqual(readFlags({ trustProxy: '127.0.0.1, 10.0.0.0/8,::1' }).trustProxy, ['127.0.0.1', '10.0.0.0/8', '::1'])
+  for (const wrong of ['proxy.example', '10.0.0.0/33', '10.0.0.0/', 'true']) assert.throws(() => readFlags({ trustProxy: wrong }), /is neither an address nor a network/)
+})
