@@ -224,17 +224,22 @@ test('the openstack client finds the service in the catalogue of Keystone', { sk
     t.skip(client.unavailable)
     return
   }
+  const program = join(client.directory, 'bin/openstack')
   const env = {
     PATH: process.env['PATH'], HOME: dataDirs[0], OS_AUTH_URL: keystone.url, OS_USERNAME: 'ann', OS_PASSWORD: KEYSTONE_PASSWORD,
     OS_USER_DOMAIN_NAME: 'Default', OS_PROJECT_NAME: 'backups', OS_PROJECT_DOMAIN_NAME: 'Default', OS_REGION_NAME: keystone.region, OS_IDENTITY_API_VERSION: '3',
   }
-  const child = spawn(join(client.directory, 'bin/openstack'), ['cbr', 'vault', 'list', '-f', 'json'], { env, stdio: ['ignore', 'pipe', 'pipe'] })
-  let [stdout, stderr] = ['', '']
-  child.stdout.on('data', (text) => { stdout += text })
-  child.stderr.on('data', (text) => { stderr += text })
-  const code = await new Promise((resolve) => child.on('close', resolve))
-  assert.equal(code, 0, stderr)
-  assert.deepEqual((JSON.parse(stdout) as { name: string }[]).map((each) => each.name), ['of-ann'])
+  async function openstack(...commandLine: string[]): Promise<unknown> {
+    const child = spawn(program, [...commandLine, '-f', 'json'], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+    let [stdout, stderr] = ['', '']
+    child.stdout.on('data', (text) => { stdout += text })
+    child.stderr.on('data', (text) => { stderr += text })
+    assert.equal(await new Promise((resolve) => child.on('close', resolve)), 0, stderr)
+    return JSON.parse(stdout)
+  }
+  const listed = await openstack('cbr', 'vault', 'list') as { id: string, name: string }[]
+  assert.deepEqual(listed.map((each) => each.name), ['of-ann'])
+  assert.equal((await openstack('cbr', 'vault', 'show', 'of-ann') as { id: string }).id, listed[0]?.id)
 })
 
 test('while Keystone is down remembered tokens live on for their time, and others are not called wrong', { skip }, async () => {
