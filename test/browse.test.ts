@@ -174,6 +174,28 @@ test('a file comes back byte for byte, whole and in parts', async () => {
   }
 })
 
+test('an archive that broke off goes on where it ended', async () => {
+  await using world = await startBackupService()
+  const id = await backUpFolder(world, await makeTree(world.root))
+  for (const format of ['tar', 'zip'] as const) {
+    const answer = await download(world, id, { path: '/sub', format })
+    const etag = answer.headers.get('etag') ?? ''
+    const whole = await bytesOf(answer)
+    assert.equal(answer.headers.get('accept-ranges'), 'bytes')
+    const middle = Math.floor(whole.length / 2)
+    for (const [range, start, end] of [
+      ['bytes=0-0', 0, 1], [`bytes=${middle}-`, middle, whole.length], [`bytes=700-${middle}`, 700, middle + 1], ['bytes=-30', whole.length - 30, whole.length],
+    ] as const) {
+      const part = await download(world, id, { path: '/sub', format }, { range, 'if-range': etag })
+      assert.deepEqual([part.status, part.headers.get('content-range')], [206, `bytes ${start}-${end - 1}/${whole.length}`], `${format} ${range}`)
+      assert.ok((await bytesOf(part)).equals(whole.subarray(start, end)), `${format} ${range}`)
+    }
+    const outside = await download(world, id, { path: '/sub', format }, { range: `bytes=${whole.length}-` })
+    assert.deepEqual([outside.status, outside.headers.get('content-range')], [416, `bytes */${whole.length}`])
+    await outside.body?.cancel()
+  }
+})
+
 test('a directory comes as tar with everything that it has, and as zip with what a zip can hold', async () => {
   await using world = await startBackupService()
   const folder = await makeTree(world.root)

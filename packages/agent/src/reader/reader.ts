@@ -19,6 +19,8 @@ const STREAMS_MAX = 32
 /** A stream that nobody pulls for so long is closed. */
 const IDLE_MS = 10 * 60_000
 const TIDY_EVERY_MS = 60_000
+/** Archives whose length was asked for, and is remembered. */
+const ARCHIVE_SIZES_MAX = 1000
 
 interface Stream {
   readonly controller: AbortController
@@ -39,6 +41,7 @@ export function createReader(send: (message: FromReader) => void, log: (text: st
   const streams = new Map<number, Stream>()
   /** Asked for, and not open yet; the signal of one that is not wanted any more is aborted. */
   const opening = new Map<number, AbortController>()
+  const archiveSizes = new Map<string, number>()
   const waiting: (() => void)[] = []
   let places = STREAMS_MAX
 
@@ -117,13 +120,33 @@ export function createReader(send: (message: FromReader) => void, log: (text: st
       }
     }
     if (form === 'file') throw new ReaderFailure('not_a_file')
-    const archive: StreamForm = form ?? 'zip'
+    const archive = form ?? 'zip'
     // A file alone, and a disk in the folder in which it shows, can be in an archive too.
-    const entries = content === undefined ? walk(vault, found, Buffer.alloc(0), signal) : single(vault, found, signal)
+    const entries = (): AsyncGenerator<ArchiveEntry> =>
+      content === undefined ? walk(vault, found, Buffer.alloc(0), signal) : single(vault, found, signal)
+    const digest = digestOf(found, archive)
+    const stream = { form: archive, name, digest, mtime: found.node?.mtime ?? '' }
+    if (range === undefined) return { stream: { ...stream, size: undefined, range: undefined }, pieces: write(archive, entries()) }
+    const size = await measure(archive, `${digest} ${name.toString('hex')}`, entries)
+    const bounds = boundsOf(range, size)
     return {
-      stream: { form: archive, name, size: undefined, range: undefined, digest: digestOf(found, archive), mtime: found.node?.mtime ?? '' },
-      pieces: archive === 'zip' ? zipStream(entries) : tarStream(entries),
+      stream: { ...stream, size, range: bounds },
+      pieces: bounds === undefined ? nothing() : partOf(write(archive, entries()), bounds),
     }
+  }
+
+  /**
+   * How long an archive is that is made while it is sent: the same entries give the same bytes each time. A tar is
+   * measured without its content; a zip has to be made for it, once.
+   */
+  async function measure(form: 'zip' | 'tar', key: string, entries: () => AsyncGenerator<ArchiveEntry>): Promise<number> {
+    const known = archiveSizes.get(key)
+    if (known !== undefined) return known
+    let size = 0
+    for await (const piece of write(form, form === 'tar' ? withoutContent(entries()) : entries())) size += piece.length
+    if (archiveSizes.size >= ARCHIVE_SIZES_MAX) archiveSizes.clear()
+    archiveSizes.set(key, size)
+    return size
   }
 
   async function* walk(vault: OpenVault, found: Found, path: Buffer, signal: AbortSignal): AsyncGenerator<ArchiveEntry> {
@@ -211,6 +234,39 @@ export function createReader(send: (message: FromReader) => void, log: (text: st
           break
       }
     },
+  }
+}
+
+function write(form: 'zip' | 'tar', entries: AsyncIterable<ArchiveEntry>): AsyncGenerator<Uint8Array> {
+  return form === 'zip' ? zipStream(entries) : tarStream(entries)
+}
+
+const BLANK = Buffer.alloc(64 * 1024)
+
+/** The same entries, with as many bytes, none of which is read. */
+async function* withoutContent(entries: AsyncIterable<ArchiveEntry>): AsyncGenerator<ArchiveEntry> {
+  for await (const entry of entries) {
+    yield {
+      ...entry,
+      async content() {
+        const { size } = await entry.content()
+        return { size, pieces: blanks(size) }
+      },
+    }
+  }
+}
+
+async function* blanks(size: number): AsyncGenerator<Uint8Array> {
+  for (let rest = size; rest > 0; rest -= BLANK.length) yield rest < BLANK.length ? BLANK.subarray(0, rest) : BLANK
+}
+
+async function* partOf(pieces: AsyncIterable<Uint8Array>, { start, end }: { start: number, end: number }): AsyncGenerator<Uint8Array> {
+  let at = 0
+  for await (const piece of pieces) {
+    const [from, to] = [Math.max(0, start - at), Math.min(piece.length, end - at)]
+    if (from < to) yield piece.subarray(from, to)
+    at += piece.length
+    if (at >= end) return
   }
 }
 

@@ -23,7 +23,7 @@ export interface DownloadHeaders {
 const contentTypes = { file: 'application/octet-stream', zip: 'application/zip', tar: 'application/x-tar' } as const
 const suffixes = { file: '', zip: '.zip', tar: '.tar' } as const
 
-/** A file, or the part of it that is wanted; a directory as an archive, which is made while it is sent. */
+/** A file, or a directory as an archive that is made while it is sent; or the part of either that is wanted. */
 export async function downloadFiles(
   deps: Pick<Deps, 'db' | 'config' | 'secrets' | 'reader'>, projectId: ProjectId, id: string,
   query: DownloadBackupQuery, wanted: DownloadHeaders,
@@ -53,8 +53,9 @@ export async function downloadFiles(
     stream.destroy()
     return { status: 304, headers, stream: undefined }
   }
-  if (form !== 'file' || size === undefined) return { status: 200, headers, stream }
   headers['accept-ranges'] = 'bytes'
+  // An archive that is wanted whole: how long it will be shows when it has been made.
+  if (size === undefined) return { status: 200, headers, stream }
   if (range === undefined) {
     stream.destroy()
     return { status: 416, headers: { ...headers, 'content-range': `bytes */${size}` }, stream: undefined }
