@@ -419,10 +419,13 @@ test('one bad status among good ones is refused, and so is a parameter given twi
 test('odd texts are looked for as they are, and what is unknown is ignored', async () => {
   for (const value of ['', '%', '_', "' or 1=1 --", '备份'.repeat(400), '😀', '../..', '*']) {
     for (const name of ['name', 'resource_name', 'resource_az', 'vault_id', 'checkpoint_id', 'parent_id', 'resource_id', 'enterprise_project_id']) {
+      // Some clients always send this one; without a value it restricts nothing.
+      if (name === 'enterprise_project_id' && value === '') continue
       const { status, body } = await list([[name, value]])
-      assert.deepEqual([status, body.backups, body.count], [200, [], 0], `${name}=${value}`)
+      assert.deepEqual([status, body.backups.length, body.count], [200, 0, 0], `${name}=${value}`)
     }
   }
+  assert.equal((await list([['enterprise_project_id', ''], ['limit', '1']])).body.count, BACKUPS)
   assert.equal((await list([['name', '\u0000']])).status, 400)
   const { status, body } = await list([['colour', 'blue'], ['limit', '1']])
   assert.deepEqual([status, body.count], [200, BACKUPS])
