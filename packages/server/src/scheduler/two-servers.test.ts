@@ -8,7 +8,7 @@ const VAULTS = 20
 const HOURS = 50
 const HOURLY = [`FREQ=DAILY;BYHOUR=${Array.from({ length: 24 }, (_, hour) => hour).join(',')};BYMINUTE=0`]
 
-test('two servers on one PostgreSQL, a scheduler each: 1,000 due times, 1,000 runs, none twice', async () => {
+test('two schedulers on one PostgreSQL, each with connections of its own: 1,000 due times, 1,000 runs, none twice', async () => {
   await using database = await makePostgresDatabase()
   const one = await openDatabase(database.url)
   const two = await openDatabase(database.url)
