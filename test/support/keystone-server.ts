@@ -123,6 +123,8 @@ connection = sqlite:///${directory}/keystone.db
 provider = fernet
 [fernet_tokens]
 key_repository = ${directory}/keys
+[fernet_receipts]
+key_repository = ${directory}/keys
 [identity]
 password_hash_rounds = 4
 `
