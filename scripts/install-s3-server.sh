@@ -1,10 +1,6 @@
 #!/usr/bin/env bash
-# Brings a real S3 server for the tests: Ceph's object gateway with the monitor and the store that it needs,
-# from the packages of the Debian release that this machine runs.
-#
-# The packages that the machine lacks are downloaded and unpacked into .cache/s3-server/root (or another
-# folder, named by OPENCBR_S3_SERVER_CACHE); nothing is installed into the system, nothing is started, and
-# no privileges are needed. apt does the fetching and checks the signatures, with the machine's own sources.
+# Brings a real S3 server for the tests into .cache/s3-server/root (or another folder, named by OPENCBR_S3_SERVER_CACHE):
+# Ceph's object gateway with the monitor and the store that it needs. See unpack-packages.sh.
 #
 # Standard output: the folder that the packages were unpacked into; `/` where the machine has them installed.
 # Exit code 1, and the reason on standard error, when the server cannot be brought.
@@ -12,38 +8,17 @@ set -euo pipefail
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${OPENCBR_S3_SERVER_CACHE:-$top/.cache/s3-server}
-packages=(radosgw ceph-mon ceph-osd ceph-common)
 
 fail() { printf 'install-s3-server: no S3 server can be brought: %s.\n' "$*" >&2; exit 1; }
+has_gateway() { [ -e "$1/usr/bin/radosgw" ]; }
 
 if command -v radosgw >/dev/null && command -v ceph-mon >/dev/null && command -v ceph-osd >/dev/null && command -v ceph >/dev/null; then
   echo /
   exit
 fi
-if [ -e "$cache/root/usr/bin/radosgw" ]; then
-  printf '%s\n' "$cache/root"
-  exit
+if ! has_gateway "$cache/root"; then
+  source "$top/scripts/unpack-packages.sh"
+  open_apt "$cache"
+  unpack_packages "$cache" has_gateway radosgw ceph-mon ceph-osd ceph-common
 fi
-command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || fail 'this machine has no apt-get or dpkg-deb'
-
-mkdir -p "$cache"
-work=$(mktemp -d "$cache/.bring.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-mkdir -p "$work"/{lists/partial,archives/partial,root}
-options=(
-  -o "Dir::State::lists=$work/lists" -o "Dir::Cache=$work" -o "Dir::Cache::archives=$work/archives"
-  -o Acquire::Languages=none -o Acquire::Retries=2 -o Acquire::http::Timeout=30 -o Acquire::https::Timeout=30
-  -o Debug::NoLocking=1 -o APT::Install-Recommends=0
-)
-# apt as root gives its downloads to an unprivileged user, who may not enter our directory.
-[ "$(id -u)" -ne 0 ] || options+=(-o APT::Sandbox::User=root)
-apt-get -qq "${options[@]}" update >"$work/log" 2>&1 || fail "$(grep -m 1 '^[EW]:' "$work/log" || tail -n 1 "$work/log")"
-apt-get -qq -y "${options[@]}" --download-only install "${packages[@]}" >"$work/log" 2>&1 ||
-  fail "$(grep -m 1 '^[EW]:' "$work/log" || tail -n 1 "$work/log")"
-for archive in "$work"/archives/*.deb; do
-  dpkg-deb -x "$archive" "$work/root" >"$work/log" 2>&1 || fail "$(tail -n 1 "$work/log")"
-done
-[ -e "$work/root/usr/bin/radosgw" ] || fail 'the packages have no radosgw'
-# Renamed into place whole; whoever came first at the same time has the same files.
-mv -T "$work/root" "$cache/root" 2>/dev/null || [ -e "$cache/root/usr/bin/radosgw" ] || fail "cannot write to $cache"
 printf '%s\n' "$cache/root"
