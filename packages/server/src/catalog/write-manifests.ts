@@ -15,12 +15,13 @@ const ROWS_AT_ONCE = 1000
 const READS_MAX = 3
 
 /** Writes what has changed; answers how many manifests that were. What cannot be written stays marked. */
-export async function writeManifests(deps: ManifestDeps, storage: Storage = openManifestStorage(deps.config)): Promise<number> {
-  const marks = await deps.db.selectFrom('manifest_marks').selectAll()
-    .whereRef('revision', '>', 'written').orderBy('place').limit(PLACES_AT_ONCE_MAX)
-    .execute()
-  for (const mark of marks) await writePlace(deps, storage, mark.place)
-  return marks.length
+export async function writeManifests(
+  deps: ManifestDeps, storage: Storage = openManifestStorage(deps.config), rests: Rests = openRests(() => 0),
+): Promise<number> {
+  const marked = await deps.db.selectFrom('manifest_marks').select('place').whereRef('revision', '>', 'written').orderBy('place').execute()
+  const due = marked.filter(({ place }) => !rests.isResting(place)).slice(0, PLACES_AT_ONCE_MAX)
+  for (const { place } of due) await rests.after(place, () => writePlace(deps, storage, place))
+  return due.length
 }
 
 async function writePlace({ db, secrets }: ManifestDeps, storage: Storage, place: string): Promise<void> {
@@ -94,6 +95,33 @@ async function readBackups(db: Database, vault: Pick<Row<'vaults'>, 'id' | 'proj
 }
 
 const LOOK_EVERY_MS = 2_000
+/**
+ * A manifest is written whole, so a vault that changes all the time costs the more the more it holds. It is left alone for
+ * so many times as long as the last writing took: a twentieth of one processor's time at most. What is lost with the
+ * catalogue meanwhile is found by the tags of its snapshots.
+ */
+const RESTS_PER_WRITING = 19
+
+interface Rests {
+  readonly isResting: (place: string) => boolean
+  /** Writes, and lets the place rest. */
+  readonly after: (place: string, write: () => Promise<void>) => Promise<void>
+}
+
+/** `nowMs` counts from anywhere. */
+export function openRests(nowMs: () => number): Rests {
+  const untilMs = new Map<string, number>()
+  return {
+    isResting: (place) => nowMs() < (untilMs.get(place) ?? 0),
+    async after(place, write) {
+      const startedAtMs = nowMs()
+      await write()
+      const endedAtMs = nowMs()
+      for (const [other, endMs] of untilMs) if (endMs <= endedAtMs) untilMs.delete(other)
+      untilMs.set(place, endedAtMs + RESTS_PER_WRITING * (endedAtMs - startedAtMs))
+    },
+  }
+}
 
 export interface ManifestKeeper {
   /** Writes no more: what is marked stays so, for somebody who knows better what belongs into a manifest. */
@@ -107,12 +135,13 @@ export function keepManifests(deps: ManifestDeps): ManifestKeeper {
   let turn: Promise<void> | undefined
   let storage: Storage | undefined
   let isStopped = false
+  let rests = openRests(() => performance.now())
   function look(): Promise<void> {
     turn ??= (async () => {
       try {
         if (isStopped) return
         storage ??= openManifestStorage(deps.config)
-        await writeManifests(deps, storage)
+        await writeManifests(deps, storage, rests)
       } catch (error) {
         // It stays marked, and is tried again.
         if (deps.config.logLevel !== 'silent') process.stderr.write(`manifests: they could not be written: ${error instanceof Error ? error.message : String(error)}\n`)
@@ -132,6 +161,8 @@ export function keepManifests(deps: ManifestDeps): ManifestKeeper {
     async close() {
       clearInterval(timer)
       await turn
+      // The last time: nothing rests any more.
+      rests = openRests(() => 0)
       await look()
     },
   }
