@@ -13,7 +13,8 @@ import { runMigrate } from './run-migrate.ts'
 import { runRemoveVault } from './run-remove-vault.ts'
 import { runRestore } from './run-restore.ts'
 import { runVerify } from './run-verify.ts'
-import type { AgentSettings, Assignment, FromAgent, JobActivity, JobEnd, Outcome, TaskFailure, ToAgent } from './protocol.ts'
+import type { AgentSettings, Assignment, FromAgent, JobActivity, JobEnd, Outcome, RoomAnswer, RoomRequest, TaskFailure, ToAgent } from './protocol.ts'
+import type { AskForRoom } from './secure-room.ts'
 import { measureVault, type WorkContext } from './vault-repository.ts'
 
 const PROGRESS_EVERY_MS = 500
@@ -30,6 +31,8 @@ interface RunningJob {
   readonly controller: AbortController
   signs: number
   cancelled: boolean
+  /** Takes the answer to what the job has asked for. */
+  onRoom: ((answer: RoomAnswer) => void) | undefined
   end: Promise<void>
 }
 
@@ -59,7 +62,7 @@ export function createAgent(send: (message: FromAgent) => void, log: (text: stri
     for (const job of assignments) {
       const controller = new AbortController()
       if (stopping) controller.abort()
-      const state: RunningJob = { controller, signs: 0, cancelled: false, end: Promise.resolve() }
+      const state: RunningJob = { controller, signs: 0, cancelled: false, onRoom: undefined, end: Promise.resolve() }
       running.set(job.jobId, state)
       state.end = run(job, state, { settings: known, signal: controller.signal, describe })
     }
@@ -77,7 +80,7 @@ export function createAgent(send: (message: FromAgent) => void, log: (text: stri
     }
     let end: JobEnd
     try {
-      end = { type: 'done', outcome: await work(job, context, onProgress) }
+      end = { type: 'done', outcome: await work(job, context, (request) => askForRoom(job, state, request, context.signal), onProgress) }
     } catch (error) {
       const stopped = { type: state.cancelled ? 'cancelled' : 'parked' } as const
       end = context.signal.aborted ? stopped : { type: 'failed', failure: describe(error) }
@@ -87,6 +90,32 @@ export function createAgent(send: (message: FromAgent) => void, log: (text: stri
     await reporting
     running.delete(job.jobId)
     ask()
+  }
+
+  async function askForRoom(job: Assignment, state: RunningJob, request: RoomRequest, signal: AbortSignal): Promise<RoomAnswer> {
+    const { promise, resolve, reject } = Promise.withResolvers<RoomAnswer>()
+    const giveUp = (): void => reject(signal.reason as Error)
+    signal.addEventListener('abort', giveUp, { once: true })
+    state.onRoom = resolve
+    // In turn with the reports: what another job has written is in the count, or the server still knows that it is at work.
+    reporting = reporting.then(async () => {
+      if (signal.aborted) return giveUp()
+      send({ type: 'room', jobId: job.jobId, request, usedBytes: await measureVault(job.vault).catch(() => undefined) })
+    })
+    try {
+      return await promise
+    } finally {
+      signal.removeEventListener('abort', giveUp)
+      state.onRoom = undefined
+    }
+  }
+
+  function takeRoom(jobId: string, answer: RoomAnswer): void {
+    const job = running.get(jobId)
+    if (job === undefined) return
+    // Who waits for others is not stuck.
+    job.signs += 1
+    job.onRoom?.(answer)
   }
 
   async function report(job: Assignment, end: JobEnd): Promise<void> {
@@ -120,6 +149,9 @@ export function createAgent(send: (message: FromAgent) => void, log: (text: stri
         case 'wake':
           ask()
           break
+        case 'room':
+          takeRoom(message.jobId, message.answer)
+          break
         case 'cancel':
           cancel(message.jobId)
           break
@@ -134,9 +166,9 @@ export function createAgent(send: (message: FromAgent) => void, log: (text: stri
   }
 }
 
-function work(job: Assignment, context: WorkContext, onProgress: (percent: number) => void): Promise<Outcome> {
+function work(job: Assignment, context: WorkContext, askForRoom: AskForRoom, onProgress: (percent: number) => void): Promise<Outcome> {
   switch (job.kind) {
-    case 'backup': return runBackup(job, context, onProgress)
+    case 'backup': return runBackup(job, context, askForRoom, onProgress)
     case 'restore': return runRestore(job, context, onProgress)
     case 'forget': return runForget(job, context, onProgress)
     case 'migrate': return runMigrate(job, context, onProgress)

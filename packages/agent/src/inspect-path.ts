@@ -109,10 +109,16 @@ async function inspectDisk(realPath: string): Promise<InspectedPath | { refused:
     const found = await stat(realPath)
     if (!found.isFile() && !found.isBlockDevice()) return { refused: 'not_a_disk' }
     await tryReading(realPath)
-    return { realPath, sizeBytes: found.isFile() ? found.size : await blockDeviceBytes(found.rdev) }
+    return { realPath, sizeBytes: await diskBytes(realPath) }
   } catch {
     return { refused: 'unreadable' }
   }
+}
+
+/** How long an image file or a block device is. */
+export async function diskBytes(realPath: string): Promise<number> {
+  const found = await stat(realPath)
+  return found.isBlockDevice() ? await blockDeviceBytes(found.rdev) : found.size
 }
 
 /** Opens it: asking for permissions beforehand judges by other rules than opening does. */

@@ -2,8 +2,8 @@
  * What server and agent say to each other over the IPC channel between them. The agent asks for
  * work, the server leases; secrets travel only here. Messages of one side arrive in order.
  *
- *   agent  -> server   lease; per job: progress*, end; alive
- *   server -> agent    settings (first), assign (answers a lease), wake (there may be new work), cancel (a job), stop
+ *   agent  -> server   lease; per job: room*, progress*, end; alive
+ *   server -> agent    settings (first), assign (answers a lease), room (answers one), wake (there may be new work), cancel (a job), stop
  */
 import type { StorageKeys } from '@opencbr/storage'
 
@@ -69,8 +69,6 @@ export interface BackupAssignment extends Job {
   readonly takenAtMs: number
   readonly source: { readonly kind: SourceKind, readonly path: string } | { readonly kind: 'directories', readonly directories: readonly SourceDirectory[] }
   readonly incremental: boolean
-  /** Bytes of packs that the run may add to the vault; undefined when there is no limit. */
-  readonly roomBytes: number | undefined
   /** What the source held when it was last looked at; for telling progress. */
   readonly expectedBytes: number
 }
@@ -225,9 +223,28 @@ export interface TaskFailure {
   readonly message: string
 }
 
+/** What a backup wants to add to its vault, before it writes. */
+export interface RoomRequest {
+  /** Bytes of packs. */
+  readonly neededBytes: number
+  /** Whether that was counted; else it is a bound. */
+  readonly measured: boolean
+}
+
+/**
+ * `granted`: and so much is kept for the run, without a limit when undefined. `measure`: it may not fit, so count it;
+ * there are at most so many bytes. `wait`: it fits when other runs in the vault have ended. `refused`: it does not fit.
+ */
+export type RoomAnswer =
+  | { readonly kind: 'granted', readonly bytes: number | undefined }
+  | { readonly kind: 'measure', readonly freeBytes: number | undefined }
+  | { readonly kind: 'wait' }
+  | { readonly kind: 'refused', readonly freeBytes: number }
+
 export type ToAgent =
   | { readonly type: 'settings', readonly settings: AgentSettings }
   | { readonly type: 'assign', readonly assignments: readonly Assignment[] }
+  | { readonly type: 'room', readonly jobId: string, readonly answer: RoomAnswer }
   | { readonly type: 'wake' }
   | { readonly type: 'cancel', readonly jobId: string }
   | { readonly type: 'stop' }
@@ -249,6 +266,8 @@ export type FromAgent =
   | { readonly type: 'alive', readonly jobs: readonly JobActivity[] }
   | { readonly type: 'lease', readonly places: number }
   | { readonly type: 'progress', readonly jobId: string, readonly percent: number }
+  /** With the bytes that the vault's repository holds in packs now; undefined when they could not be counted. */
+  | { readonly type: 'room', readonly jobId: string, readonly request: RoomRequest, readonly usedBytes: number | undefined }
   | {
     readonly type: 'end'
     readonly jobId: string

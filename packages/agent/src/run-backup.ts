@@ -1,19 +1,22 @@
 /**
- * Backs up one source into its vault. May run again after any death of this process: a whole
+ * Backs up one source into its vault, once it is known to fit. May run again after any death of this process: a whole
  * snapshot that carries the backup's tag is the proof that an earlier attempt had committed, and is
  * reported instead of made again.
  */
 import * as fs from 'node:fs/promises'
 import {
-  archiveImage, archiveTree, archiveTrees, archiveWarnings, Failure, INCOMPLETE_TAG, type ArchiveResult, type Repository, type RepositoryLock,
-  type SnapshotId, type StoredSnapshot,
+  archiveImage, archiveTree, archiveTrees, archiveWarnings, Failure, INCOMPLETE_TAG, initRepository, kdfForRandomPassword, openRepository, type ArchiveProgress, type ArchiveResult,
+  type Repository, type RepositoryLock, type SnapshotId, type StoredSnapshot,
 } from '@opencbr/engine'
+import { memoryStorage, withoutWrites, withRoom, type Storage } from '@opencbr/storage'
 import { isAllowedDestination, resolveAllowedPath } from './allowed-path.ts'
 import { isBootableDisk } from './boot-signature.ts'
+import { boundSource } from './bound-source.ts'
 import { WARNINGS_MAX, type BackupAssignment, type BackupOutcome, type TaskWarning } from './protocol.ts'
 import { backupTag, checkpointTag, resourceTag } from './tags.ts'
 import { SourceForbidden } from './task-failure.ts'
-import { withVault, type WorkContext } from './vault-repository.ts'
+import { secureRoom, type AskForRoom, type SecuredRoom } from './secure-room.ts'
+import { hasRepository, PACKS, vaultPlace, withVault, type WorkContext } from './vault-repository.ts'
 
 /** What an attempt made, this one or an earlier one. */
 interface Made {
@@ -28,26 +31,23 @@ interface Made {
 }
 
 export async function runBackup(
-  job: BackupAssignment, context: WorkContext, onProgress: (percent: number) => void,
+  job: BackupAssignment, context: WorkContext, askForRoom: AskForRoom, onProgress: (percent: number) => void,
 ): Promise<BackupOutcome> {
   const source = await resolveSource(job, context)
-  return withVault(job.vault, context, { exclusive: false, create: true, roomBytes: job.roomBytes }, async (repository, lock, signal) => {
+  const run: BackupRun = { job, context, source, askForRoom, onProgress, percentBefore: 0 }
+  // No repository is made for what does not fit.
+  const isFirst = !job.vault.repositoryExpected && !await hasRepository(job.vault)
+  const begun = isFirst ? await secureFirst(run) : undefined
+  let room = begun?.room
+  const options = { exclusive: false, create: true, chunkerPolynomial: begun?.chunkerPolynomial, packBytesMax: () => room?.bytesMax }
+  return withVault(job.vault, context, options, async (repository, lock, signal) => {
     const snapshots = await repository.listSnapshots({ onDamaged: () => undefined, signal })
     const made = findEarlierAttempt(snapshots, job) ?? await archive()
 
     async function archive(): Promise<Made> {
-      const result = await archiveSource(repository, lock, source, {
-        hostname: context.settings.snapshotHostname,
-        tags: [backupTag(job.backupId), checkpointTag(job.checkpointId), resourceTag(job.resourceId)],
-        time: new Date(job.takenAtMs),
-        parent: job.incremental ? findParent(snapshots, job, source, context.settings.snapshotHostname) : undefined,
-        programVersion: context.settings.programVersion,
-        signal,
-        onProgress: ({ bytesDone, bytesTotal }) => {
-          const total = bytesTotal ?? job.expectedBytes
-          if (total > 0) onProgress((bytesDone / total) * 100)
-        },
-      })
+      const parent = job.incremental ? findParent(snapshots, job, source, context.settings.snapshotHostname) : undefined
+      room ??= await secureFor(run, signal, (freeBytes) => measure(run, vaultPlace(job.vault).storage, lock, parent, freeBytes, signal))
+      const result = await archiveSource(run, repository, lock, parent, signal)
       const missing = result.warnings.filter((warning) => archiveWarnings[warning.code].loses)
       return {
         snapshotId: result.snapshotId,
@@ -75,9 +75,70 @@ export async function runBackup(
 
 type Source = BackupAssignment['source']
 
+interface BackupRun {
+  readonly job: BackupAssignment
+  readonly context: WorkContext
+  readonly source: Source
+  readonly askForRoom: AskForRoom
+  readonly onProgress: (percent: number) => void
+  /** How far the run was when this pass over the source began. */
+  percentBefore: number
+}
+
+/** A dry pass counts as the first half of the run. */
+const DRY_PERCENT = 50
+
+async function secureFor(run: BackupRun, signal: AbortSignal, dryPass: (freeBytes: number | undefined) => Promise<number>): Promise<SecuredRoom> {
+  return secureRoom(run.askForRoom, await boundSource(run.source, signal), async (freeBytes) => {
+    const neededBytes = await dryPass(freeBytes)
+    run.percentBefore = DRY_PERCENT
+    return neededBytes
+  }, signal)
+}
+
+/** For the first backup of a vault: a dry pass goes into a repository in memory, and the vault's will cut files as that one does. */
+async function secureFirst(run: BackupRun): Promise<{ room: SecuredRoom, chunkerPolynomial: bigint | undefined }> {
+  const { signal } = run.context
+  let chunkerPolynomial: bigint | undefined
+  const room = await secureFor(run, signal, async (freeBytes) => {
+    const storage = memoryStorage()
+    const { password } = run.job.vault
+    await initRepository(storage, { password, kdf: kdfForRandomPassword, signal })
+    await using repository = await openRepository(storage, { password, signal });
+    ({ chunkerPolynomial } = repository)
+    await using lock = await repository.lock({ exclusive: false, settleMs: 0, signal })
+    return await measure(run, storage, lock, undefined, freeBytes, signal)
+  })
+  return { room, chunkerPolynomial }
+}
+
+/** The dry pass: what the run would add. Throws `storage.over_capacity` at the pack that would not fit. */
+async function measure(
+  run: BackupRun, storage: Storage, lock: RepositoryLock, parent: SnapshotId | undefined, freeBytes: number | undefined, signal: AbortSignal,
+): Promise<number> {
+  const dry = withoutWrites(storage)
+  const limited = withRoom(dry.storage, { prefix: PACKS, bytesMax: () => freeBytes })
+  await using repository = await openRepository(limited, { password: run.job.vault.password })
+  await archiveSource(run, repository, lock, parent, signal, DRY_PERCENT / 100)
+  return dry.bytesBelow(PACKS)
+}
+
 function archiveSource(
-  repository: Repository, lock: RepositoryLock, source: Source, options: Omit<Parameters<typeof archiveTrees>[2], 'directories'>,
+  run: BackupRun, repository: Repository, lock: RepositoryLock, parent: SnapshotId | undefined, signal: AbortSignal, share = 1 - run.percentBefore / 100,
 ): Promise<ArchiveResult> {
+  const { job, context, source } = run
+  const options = {
+    hostname: context.settings.snapshotHostname,
+    tags: [backupTag(job.backupId), checkpointTag(job.checkpointId), resourceTag(job.resourceId)],
+    time: new Date(job.takenAtMs),
+    parent,
+    programVersion: context.settings.programVersion,
+    signal,
+    onProgress: ({ bytesDone, bytesTotal }: ArchiveProgress) => {
+      const total = bytesTotal ?? job.expectedBytes
+      if (total > 0) run.onProgress(run.percentBefore + Math.min(1, bytesDone / total) * share * 100)
+    },
+  }
   switch (source.kind) {
     case 'disk': return archiveImage(repository, lock, { ...options, path: source.path })
     case 'directory': return archiveTree(repository, lock, { ...options, path: source.path })

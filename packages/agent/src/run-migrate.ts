@@ -17,7 +17,7 @@ export async function runMigrate(job: MigrateAssignment, context: WorkContext, o
     const chosen = (await source.listSnapshots({ onDamaged: () => undefined, signal: sourceSignal })).filter((each) => wanted.has(backupOf(each) ?? ''))
     if (chosen.length === 0) return { kind: 'migrate', snapshots: [], target: undefined }
     const held = { ...context, signal: sourceSignal }
-    const copied = await withVault(job.target, held, { exclusive: false, create: true, roomBytes: job.roomBytes }, async (target, lock, signal) => {
+    const copied = await withVault(job.target, held, { exclusive: false, create: true, packBytesMax: () => job.roomBytes }, async (target, lock, signal) => {
       const { snapshots } = await copySnapshots(source, target, lock, chosen, {
         signal,
         onProgress: ({ snapshotsDone, snapshotsTotal }) => {

@@ -51,19 +51,31 @@ export async function hasRepository(vault: VaultAccess): Promise<boolean> {
   }
 }
 
+/** Where a repository's packs lie: what a vault's capacity is about. */
+export const PACKS = 'data/'
+
+export interface OpenVaultOptions {
+  /** Makes a new vault's repository. */
+  readonly create: boolean
+  /** For a repository that is made now; random by default. */
+  readonly chunkerPolynomial?: bigint | undefined
+  /** Bytes of packs that the work may add; undefined when there is no limit. Asked at each write. */
+  readonly packBytesMax?: (() => number | undefined) | undefined
+}
+
 /**
  * Opens the vault's repository. The work takes restic's locks, so that other restic programs and other
  * services keep away from what they must not do meanwhile; whoever is in the way is waited for, for a
  * while. With `create`, the first backup of a vault makes the repository. A locked vault's is guarded from then on.
  */
 export async function withVaultRepository<Result>(
-  vault: VaultAccess, context: WorkContext, options: { create: boolean, roomBytes?: number | undefined },
+  vault: VaultAccess, context: WorkContext, options: OpenVaultOptions,
   work: (repository: Repository, takeLock: TakeLock) => Promise<Result>,
 ): Promise<Result> {
   const place = vaultPlace(vault)
-  if (options.create && !vault.repositoryExpected) await createRepository(vault, place)
-  const { roomBytes } = options
-  const storage = roomBytes === undefined ? place.storage : withRoom(place.storage, { prefix: 'data/', bytes: roomBytes })
+  if (options.create && !vault.repositoryExpected) await createRepository(vault, place, options.chunkerPolynomial)
+  const { packBytesMax } = options
+  const storage = packBytesMax === undefined ? place.storage : withRoom(place.storage, { prefix: PACKS, bytesMax: packBytesMax })
   await using repository = await openRepository(storage, { password: vault.password })
   if (vault.guard !== undefined) await setRemovalGuard(place.storage, vault.guard ?? undefined, context.signal)
   return await work(repository, (exclusive) => lockWithPatience(repository, context, exclusive))
@@ -84,7 +96,7 @@ export async function underLock<Result>(
 
 /** Opens the vault's repository and works on it under one lock. */
 export async function withVault<Result>(
-  vault: VaultAccess, context: WorkContext, { exclusive, ...options }: { exclusive: boolean, create: boolean, roomBytes?: number | undefined },
+  vault: VaultAccess, context: WorkContext, { exclusive, ...options }: OpenVaultOptions & { readonly exclusive: boolean },
   work: (repository: Repository, lock: RepositoryLock, signal: AbortSignal) => Promise<Result>,
 ): Promise<Result> {
   return withVaultRepository(vault, context, options, (repository, takeLock) =>
@@ -94,17 +106,17 @@ export async function withVault<Result>(
 /** Bytes of all packs that lie in the vault's place, needed or not. */
 export async function measureVault(vault: VaultAccess): Promise<number> {
   let bytes = 0
-  for await (const { size } of vaultPlace(vault).storage.list('data/')) bytes += size
+  for await (const { size } of vaultPlace(vault).storage.list(PACKS)) bytes += size
   return bytes
 }
 
 const creations = new Map<string, Promise<void>>()
 
 /** Two backups that start at once in a new vault make its repository once. */
-async function createRepository(vault: VaultAccess, place: VaultPlace): Promise<void> {
+async function createRepository(vault: VaultAccess, place: VaultPlace, chunkerPolynomial: bigint | undefined): Promise<void> {
   const { address } = vault
   const creation = creations.get(address)
-    ?? (place.directory === undefined ? createInBucket(vault, place) : createInDirectory(vault, place.directory)).finally(() => creations.delete(address))
+    ?? (place.directory === undefined ? createInBucket(vault, place, chunkerPolynomial) : createInDirectory(vault, place.directory, chunkerPolynomial)).finally(() => creations.delete(address))
   creations.set(address, creation)
   await creation
 }
@@ -113,7 +125,7 @@ async function createRepository(vault: VaultAccess, place: VaultPlace): Promise<
  * A repository is a key and a config that belong together: a process that died between the two would
  * leave a key that opens nothing. So both are made beside the place and put there by one renaming.
  */
-async function createInDirectory(vault: VaultAccess, directory: string): Promise<void> {
+async function createInDirectory(vault: VaultAccess, directory: string, chunkerPolynomial: bigint | undefined): Promise<void> {
   if (await isThere(join(directory, 'config'))) return
   const parent = dirname(directory)
   await fs.mkdir(parent, { recursive: true, mode: 0o700 })
@@ -122,7 +134,7 @@ async function createInDirectory(vault: VaultAccess, directory: string): Promise
     if (name.startsWith(leftover)) await fs.rm(join(parent, name), { recursive: true, force: true })
   }
   const beside = join(parent, leftover + randomBytes(6).toString('hex'))
-  await initRepository(localStorage(beside, { keepsReserve: true }), { password: vault.password, kdf: kdfForRandomPassword })
+  await initRepository(localStorage(beside, { keepsReserve: true }), { password: vault.password, kdf: kdfForRandomPassword, chunkerPolynomial })
   await fs.rename(beside, directory)
   const handle = await fs.open(parent, 'r')
   try {
@@ -136,9 +148,9 @@ async function createInDirectory(vault: VaultAccess, directory: string): Promise
  * In a bucket nothing can be renamed. Of several who make it at once one stores the config; a key that
  * does not open this config is of one who died, or was late, and would mislead stock restic.
  */
-async function createInBucket({ password }: VaultAccess, { storage }: VaultPlace): Promise<void> {
+async function createInBucket({ password }: VaultAccess, { storage }: VaultPlace, chunkerPolynomial: bigint | undefined): Promise<void> {
   try {
-    await initRepository(storage, { password, kdf: kdfForRandomPassword })
+    await initRepository(storage, { password, kdf: kdfForRandomPassword, chunkerPolynomial })
   } catch (error) {
     if (!(error instanceof Failure) || error.code !== 'repository.exists') throw error
   }

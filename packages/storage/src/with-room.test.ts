@@ -8,7 +8,7 @@ const isOverCapacity = (error: unknown): boolean => error instanceof StorageFail
 
 test('what would not fit is not written, several at once included, and nothing counts that is elsewhere', async () => {
   const base = memoryStorage()
-  const storage = withRoom(base, { prefix: 'data/', bytes: 10 })
+  const storage = withRoom(base, { prefix: 'data/', bytesMax: () => 10 })
   await storage.put('index/a', [new Uint8Array(100)])
   await storage.put('data/a', [new Uint8Array(3), new Uint8Array(3)])
   await assert.rejects(storage.put('data/a', [new Uint8Array(4)]), 'it is there already')

@@ -4,8 +4,14 @@
  */
 import { StorageFailure, type Storage } from './storage.ts'
 
-export function withRoom(storage: Storage, { prefix, bytes }: { readonly prefix: string, readonly bytes: number }): Storage {
-  let left = bytes
+export interface RoomOptions {
+  readonly prefix: string
+  /** Asked at each write, as it may be known only after the storage has been opened; undefined is no limit. */
+  readonly bytesMax: () => number | undefined
+}
+
+export function withRoom(storage: Storage, { prefix, bytesMax }: RoomOptions): Storage {
+  let written = 0
   let isFull = false
   return {
     get location() {
@@ -17,14 +23,15 @@ export function withRoom(storage: Storage, { prefix, bytes }: { readonly prefix:
     async put(key, parts, options) {
       if (!key.startsWith(prefix)) return storage.put(key, parts, options)
       const size = parts.reduce((sum, part) => sum + part.length, 0)
+      const left = (bytesMax() ?? Infinity) - written
       isFull ||= size > left
       if (isFull) throw new StorageFailure('storage.over_capacity', { needed: size, available: Math.max(0, left) })
       // Booked before it is written, so that several at once cannot pass the limit together.
-      left -= size
+      written += size
       try {
         await storage.put(key, parts, options)
       } catch (error) {
-        left += size
+        written -= size
         throw error
       }
     },

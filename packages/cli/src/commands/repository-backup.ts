@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 import {
   archiveImage, archiveTree, openRepository, type ArchiveProgress, type ArchiveResult, type Repository, type SnapshotId,
 } from '@opencbr/engine'
-import type { Storage } from '@opencbr/storage'
+import { withoutWrites } from '@opencbr/storage'
 import type { Call } from '../command.ts'
 import { printJson, printLine, printNote, safeText } from '../output.ts'
 import { version } from '../version.ts'
@@ -30,7 +30,7 @@ export function runBackup({ args: [location = '', ...paths], options }: Call<Bac
     const time = parseTime(options.time)
     const excludes = [...(options.excludeFile ?? []).flatMap(readPatterns), ...options.exclude ?? []]
     const place = openPlace(location)
-    const storage = options.dryRun === true ? withoutWrites(place) : place
+    const storage = options.dryRun === true ? withoutWrites(place).storage : place
     const password = await readPassword(options.passwordFile, process.env)
     await using repository = await openRepository(storage, { password })
     const results = await withLock(repository, options, false, signal, async (lock, lockedSignal) => {
@@ -84,20 +84,6 @@ async function findParent(
   if (options.force === true) return undefined
   if (options.parent !== undefined) return (await findSnapshot(repository, options.parent, {}, signal)).id
   return (await repository.listSnapshots({ hostname, paths: [path], signal, onDamaged: () => undefined })).at(-1)?.id
-}
-
-/** A storage into which nothing goes but locks: whoever runs meanwhile must see that somebody counts on what is there. */
-function withoutWrites(storage: Storage): Storage {
-  return {
-    location: storage.location,
-    put: async (key, parts, options) => {
-      if (key.startsWith('locks/')) await storage.put(key, parts, options)
-    },
-    get: (key, options) => storage.get(key, options),
-    stat: (key, options) => storage.stat(key, options),
-    list: (prefix, options) => storage.list(prefix, options),
-    delete: (key, options) => storage.delete(key, options),
-  }
 }
 
 function describeProgress({ filesDone, bytesDone, bytesTotal, currentPath }: ArchiveProgress): string {

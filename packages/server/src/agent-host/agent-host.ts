@@ -16,9 +16,10 @@ import type { Transaction } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
 import type { JobId } from '../ids.ts'
-import { findLeasedJob, listCancelledJobs, listLeasedJobs, parseJobPayload } from '../jobs/index.ts'
+import { findLeasedJob, listCancelledJobs, listLeasedJobs, parseJobPayload, WRITERS_PER_VAULT } from '../jobs/index.ts'
 import { advanceOperation } from '../operations/index.ts'
 import type { Membership } from '../servers/index.ts'
+import { secureRoom } from '../vaults/index.ts'
 import { advanceVerification } from '../verify/index.ts'
 import { startAgentProcess, type AgentProcess } from './agent-process.ts'
 import { assignJobs } from './assign-jobs.ts'
@@ -168,6 +169,9 @@ function createHost(
         case 'lease':
           from.send({ type: 'assign', assignments: closing ? [] : await assignJobs(deps, { holder: from.holder, places: message.places }) })
           break
+        case 'room':
+          await answerRoom(from, message)
+          break
         case 'progress':
           await withJob(from, message.jobId, (tx, job) => (job.kind === 'verify'
             ? advanceVerification(tx, parseJobPayload(job, 'verify').verificationId, message.percent)
@@ -183,6 +187,12 @@ function createHost(
     if (!isDone) from.kill()
   }
 
+  async function answerRoom(from: AgentProcess, { jobId, request, usedBytes }: Extract<FromAgent, { type: 'room' }>): Promise<void> {
+    const writersPerVault = deps.config.writersPerVault ?? WRITERS_PER_VAULT
+    const answer = await withJob(from, jobId, (tx, job) => secureRoom(tx, job, { request, usedBytes, writersPerVault }, deps.clock.now()))
+    if (answer !== undefined) from.send({ type: 'room', jobId, answer })
+  }
+
   /** Whoever cancels should not have to wait for the next sign of life. */
   async function tellCancelled(): Promise<void> {
     const from = agent
@@ -192,12 +202,13 @@ function createHost(
     })
   }
 
-  async function withJob(
-    from: AgentProcess, jobId: string, write: (tx: Transaction, job: Row<'jobs'>) => Promise<void>,
-  ): Promise<void> {
-    await deps.db.transaction().execute(async (tx) => {
+  /** Undefined when the process has lost the job. */
+  async function withJob<Result>(
+    from: AgentProcess, jobId: string, write: (tx: Transaction, job: Row<'jobs'>) => Promise<Result>,
+  ): Promise<Result | undefined> {
+    return deps.db.transaction().execute(async (tx) => {
       const job = await findLeasedJob(tx, jobId as JobId, from.holder)
-      if (job !== undefined) await write(tx, job)
+      return job === undefined ? undefined : await write(tx, job)
     })
   }
 

@@ -12,7 +12,7 @@ import type { Deps } from '../deps.ts'
 import type { ResourceId } from '../ids.ts'
 import { leaseJobs, parseJobPayload } from '../jobs/index.ts'
 import { findResource } from '../resources/index.ts'
-import { findVault, guardOf, openVaultPassword, placeOf, roomOf } from '../vaults/index.ts'
+import { findVault, guardOf, openVaultPassword, placeOf } from '../vaults/index.ts'
 import { endInFailure } from './end-job.ts'
 import { findJobBackup, ownerOf } from './job-backup.ts'
 import { startBackup } from './record-backup.ts'
@@ -75,7 +75,7 @@ async function begin(tx: Transaction, deps: AssignDeps, job: Row<'jobs'>, now: M
   }
   const backup = await findJobBackup(tx, job)
   if (backup === undefined) return { code: 'unknown', message: 'The backup is gone.' }
-  return job.kind === 'backup' ? beginBackup(tx, job, vault, backup, roomOf(row), now) : beginRestore(tx, job, vault, backup, now)
+  return job.kind === 'backup' ? beginBackup(tx, job, vault, backup, now) : beginRestore(tx, job, vault, backup, now)
 }
 
 const NO_PASSWORD: Refusal = {
@@ -107,7 +107,7 @@ function findPassword(deps: AssignDeps, row: Row<'vaults'>): string | undefined 
 }
 
 async function beginBackup(
-  tx: Transaction, job: Row<'jobs'>, vault: VaultAccess, backup: Row<'backups'>, roomBytes: number | undefined, now: Micros,
+  tx: Transaction, job: Row<'jobs'>, vault: VaultAccess, backup: Row<'backups'>, now: Micros,
 ): Promise<Assignment | Refusal> {
   await startBackup(tx, job, backup, now)
   const { resourceId, incremental } = parseJobPayload(job, 'backup')
@@ -125,7 +125,6 @@ async function beginBackup(
     takenAtMs: Math.floor(backup.created_at / MICROS_PER_MS),
     source,
     incremental,
-    roomBytes,
     expectedBytes: resource.size_bytes,
   }
 }

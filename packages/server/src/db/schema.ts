@@ -391,6 +391,8 @@ export interface JobTable {
   leased_at: Micros | null
   /** When somebody asked that it stop; it never starts again after that. */
   cancel_requested_at: Micros | null
+  /** Of a leased backup: the bytes that it may still add to its vault, which nobody else may. */
+  reserved_bytes: Generated<number | null>
   created_at: Micros
 }
 

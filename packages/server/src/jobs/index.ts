@@ -1,5 +1,5 @@
 export { EXCLUSIVE_KINDS, type JobPayloads, type RestorePayload } from './job.ts'
 export {
   deleteJobsOfTasks, findJobOfTask, findLeasedJob, finishJob, insertJob, leaseJobs, listCancelledJobs, listLeasedJobs, listLiveJobs,
-  listLiveRestores,  parseJobPayload, requestCancellation, requeueJob, withdrawJob, WRITERS_PER_VAULT, type NewJob,
+  listLiveRestores, parseJobPayload, requestCancellation, requeueJob, reserveRoom, sumReserved, withdrawJob, WRITERS_PER_VAULT, type NewJob,
 } from './job-store.ts'

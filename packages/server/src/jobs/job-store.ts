@@ -146,18 +146,31 @@ export async function listLeasedJobs(reader: Reader, holder?: string): Promise<R
 }
 
 export async function finishJob(tx: Transaction, id: JobId, status: 'succeeded' | 'failed'): Promise<void> {
-  await tx.updateTable('jobs').set({ status, lease_holder: null }).where('id', '=', id).execute()
+  await tx.updateTable('jobs').set({ status, lease_holder: null, reserved_bytes: null }).where('id', '=', id).execute()
 }
 
 /** Gives a leased job back. Parked work takes its attempt back too: it was no failure. */
 export async function requeueJob(tx: Transaction, id: JobId, how: 'parked' | 'broken_off'): Promise<void> {
   await tx.updateTable('jobs')
     .set({
-      status: 'waiting', lease_holder: null, leased_at: null,
+      status: 'waiting', lease_holder: null, leased_at: null, reserved_bytes: null,
       ...(how === 'parked' ? { attempts: sql<number>`attempts - 1` } : {}),
     })
     .where('id', '=', id).where('status', '=', 'leased')
     .execute()
+}
+
+/** Sets room aside for a job, instead of what it had. */
+export async function reserveRoom(tx: Transaction, id: JobId, bytes: number): Promise<void> {
+  await tx.updateTable('jobs').set({ reserved_bytes: bytes }).where('id', '=', id).execute()
+}
+
+/** Bytes that all other jobs in a vault have set aside. */
+export async function sumReserved(reader: Reader, { id, vault_id }: Pick<Row<'jobs'>, 'id' | 'vault_id'>): Promise<number> {
+  const { bytes } = await reader.selectFrom('jobs').select(({ fn }) => fn.sum<number | null>('reserved_bytes').as('bytes'))
+    .where('vault_id', '=', vault_id).where('status', '=', 'leased').where('id', '!=', id)
+    .executeTakeFirstOrThrow()
+  return Number(bytes ?? 0)
 }
 
 /** Takes out the jobs of tasks that ended before a time. */

@@ -1,6 +1,6 @@
 export { addResources } from './add-resources.ts'
 export { bindAutomatically } from './auto-bind.ts'
-export { noteFill, recordUsage, refuseIfNoRoom, refuseRunIfFull, roomOf } from './capacity.ts'
+export { noteFill, recordUsage, refuseIfNoRoom, refuseRunIfFull, roomOf, secureRoom } from './capacity.ts'
 export { createVault } from './create-vault.ts'
 export { deleteVault } from './delete-vault.ts'
 export { openVaultPassword, placeOf, showRecoveryKit } from './recovery-kit.ts'

@@ -12,6 +12,7 @@ import * as identityRevision from './011-identity-revision.ts'
 import * as audit from './012-audit.ts'
 import * as organizationPolicies from './013-organization-policies.ts'
 import * as countersPerStatement from './015-counters-per-statement.ts'
+import * as reservedRoom from './016-reserved-room.ts'
 
 /** In the order in which they run; names are recorded in the database. */
 export const migrations: Record<string, Migration> = {
@@ -28,4 +29,5 @@ export const migrations: Record<string, Migration> = {
   '012-audit': audit,
   '013-organization-policies': organizationPolicies,
   '015-counters-per-statement': countersPerStatement,
+  '016-reserved-room': reservedRoom,
 }
