@@ -6,6 +6,7 @@ import { readServeSettings } from '../settings.ts'
 
 interface PopulateFlags {
   readonly backups: number
+  readonly projects?: number
   readonly vaults?: number
   readonly resources?: number
   readonly seed?: number
@@ -16,6 +17,7 @@ export function addDev(program: Command): void {
   const populate = group.command('populate')
     .description('fill the catalogue of a data directory with made-up rows, for benchmarks; the same rows for the same seed')
     .requiredOption('--backups <n>', 'how many backups', wholeNumber('--backups'))
+    .option('--projects <n>', 'spread over so many projects, which the user of the first start may all see', wholeNumber('--projects'))
     .option('--vaults <n>', 'spread over so many vaults', wholeNumber('--vaults'))
     .option('--resources <n>', 'of so many resources', wholeNumber('--resources'))
     .option('--seed <n>', 'another number makes other rows', wholeNumber('--seed'))
@@ -25,6 +27,7 @@ export function addDev(program: Command): void {
     const startedAt = performance.now()
     const made = await populateDirectory(config, {
       backups: options.backups,
+      ...(options.projects === undefined ? {} : { projects: options.projects }),
       ...(options.vaults === undefined ? {} : { vaults: options.vaults }),
       ...(options.resources === undefined ? {} : { resources: options.resources }),
       ...(options.seed === undefined ? {} : { seed: options.seed }),

@@ -5,15 +5,14 @@ import { countSharedBytes, countUsage } from '../db/migrations/003-vaults.ts'
 import { countAllBackups } from '../db/migrations/010-backup-lists.ts'
 
 /** Tables that are filled with many rows. */
-const TABLES = ['backups', 'backup_members', 'checkpoints', 'replication_records'] as const
+const TABLES: readonly string[] = ['backups', 'backup_members', 'checkpoints', 'replication_records']
 
 /**
- * Takes the indexes of the backups and the triggers of what is filled away while `load` runs, and makes anew from the
+ * Takes the indexes and triggers of what is filled away while `load` runs, and makes anew from the
  * finished tables what they keep, which is several times faster than keeping it up to date row by row. The
- * rows that are loaded bring their documents. Whoever reads meanwhile sees the state before, indexes
- * included (on PostgreSQL they wait); but nobody else can write.
+ * rows that are loaded bring their documents. On PostgreSQL whoever reads meanwhile waits.
  */
-export async function loadWithoutBackupIndexes(tx: Transaction, load: () => Promise<void>): Promise<void> {
+export async function loadWithoutIndexes(tx: Transaction, load: () => Promise<void>): Promise<void> {
   await (dialectOf(tx) === 'sqlite' ? loadIntoSqlite(tx, load) : loadIntoPostgres(tx, load))
   await tx.deleteFrom('backup_counts').execute()
   await countAllBackups(tx)
@@ -28,7 +27,8 @@ async function loadIntoPostgres(tx: Transaction, load: () => Promise<void>): Pro
   await sql`set local statement_timeout = 0`.execute(tx)
   const { rows: indexes } = await sql<{ name: string, sql: string }>`
     select indexname as name, indexdef as sql from pg_indexes
-    where schemaname = current_schema() and tablename = 'backups' and indexname <> 'backups_pkey'`.execute(tx)
+    where schemaname = current_schema() and tablename in (${sql.join(TABLES)})
+      and indexname not in (select conname from pg_constraint where connamespace = current_schema()::regnamespace)`.execute(tx)
   for (const { name } of indexes) await tx.schema.dropIndex(name).execute()
   for (const table of TABLES) await sql`alter table ${sql.table(table)} disable trigger user`.execute(tx)
   await load()
@@ -38,19 +38,19 @@ async function loadIntoPostgres(tx: Transaction, load: () => Promise<void>): Pro
 
 async function loadIntoSqlite(tx: Transaction, load: () => Promise<void>): Promise<void> {
   const { rows: indexes } = await sql<{ name: string, sql: string }>`
-    select name, sql from sqlite_schema where type = 'index' and tbl_name = 'backups' and sql is not null`.execute(tx)
+    select name, sql from sqlite_schema where type = 'index' and tbl_name in (${sql.join(TABLES)}) and sql is not null`.execute(tx)
   // Dropping an index takes away what the planner was told about it.
-  const { rows: statistics } = await sql<{ idx: string | null, stat: string }>`
-    select idx, stat from sqlite_stat1 where tbl = 'backups'`.execute(tx)
+  const { rows: statistics } = await sql<{ tbl: string, idx: string | null, stat: string }>`
+    select tbl, idx, stat from sqlite_stat1 where tbl in (${sql.join(TABLES)})`.execute(tx)
   const { rows: triggers } = await sql<{ name: string, sql: string }>`
     select name, sql from sqlite_schema where type = 'trigger' and tbl_name in (${sql.join(TABLES)})`.execute(tx)
   for (const { name } of indexes) await tx.schema.dropIndex(name).execute()
   for (const { name } of triggers) await sql`drop trigger ${sql.ref(name)}`.execute(tx)
   await load()
   for (const each of [...indexes, ...triggers]) await sql.raw(each.sql).execute(tx)
-  await sql`delete from sqlite_stat1 where tbl = 'backups'`.execute(tx)
-  for (const { idx, stat } of statistics) {
-    await sql`insert into sqlite_stat1 (tbl, idx, stat) values ('backups', ${idx}, ${stat})`.execute(tx)
+  await sql`delete from sqlite_stat1 where tbl in (${sql.join(TABLES)})`.execute(tx)
+  for (const { tbl, idx, stat } of statistics) {
+    await sql`insert into sqlite_stat1 (tbl, idx, stat) values (${tbl}, ${idx}, ${stat})`.execute(tx)
   }
   await sql`analyze sqlite_schema`.execute(tx)
 }

@@ -82,12 +82,12 @@ interface FilledResource {
   readonly disks: readonly { readonly id: ResourceId, readonly name: string, readonly sizeGb: number }[]
 }
 
-/** What is inserted together. */
+/** By the tables' names. */
 export interface CatalogueRows {
   readonly checkpoints: NewRow<'checkpoints'>[]
   readonly backups: NewRow<'backups'>[]
-  readonly members: NewRow<'backup_members'>[]
-  readonly replicationRecords: NewRow<'replication_records'>[]
+  readonly backup_members: NewRow<'backup_members'>[]
+  readonly replication_records: NewRow<'replication_records'>[]
 }
 
 /** Seeds choose a day between the beginnings of 2023 and 2025. */
@@ -235,7 +235,7 @@ export function* makeRuns(
 }
 
 function noRows(): CatalogueRows {
-  return { checkpoints: [], backups: [], members: [], replicationRecords: [] }
+  return { checkpoints: [], backups: [], backup_members: [], replication_records: [] }
 }
 
 interface Draws {
@@ -370,7 +370,7 @@ function addShares(random: Random, draw: Draws, rows: CatalogueRows, backup: New
     const fitting = receiver.vaults.filter((vault) => vault.row.provider_id === backup.provider_id && !vault.holdsReplicas)
     if (status === 'accepted' && fitting.length === 0) continue
     const offeredAt = backup.created_at + random.below(86_400) * SECOND
-    rows.members.push({
+    rows.backup_members.push({
       id: random.uuid(),
       backup_id: backup.id,
       project_id: backup.project_id,
@@ -387,7 +387,7 @@ function addShares(random: Random, draw: Draws, rows: CatalogueRows, backup: New
 function addReplications(random: Random, draw: Draws, rows: CatalogueRows, backup: NewRow<'backups'>): void {
   for (const region of random.chance(0.2) ? REGIONS : REGIONS.slice(0, 1)) {
     const status = draw.replicationStatus()
-    rows.replicationRecords.push({
+    rows.replication_records.push({
       id: random.uuid(),
       backup_id: backup.id,
       checkpoint_id: backup.checkpoint_id,

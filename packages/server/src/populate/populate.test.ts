@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -60,6 +60,51 @@ test('a small catalogue has every status, every image type and several kinds of 
   })
 })
 
+test('backups are spread over projects, each with shares of its own, and the user of the first start lists every one', async () => {
+  await withDirectories(2, async (folder = '', again = '') => {
+    const made = await populateDirectory(configOf(folder), { backups: 101, projects: 3, vaults: 7, resources: 20, seed: 2 })
+    assert.equal(new Set(made.projectIds).size, 3)
+    assert.equal(made.projectIds[0], made.projectId)
+    using database = new DatabaseSync(join(folder, 'catalogue.db'), { readOnly: true })
+    const count = (what: string, projectId: string): unknown => database.prepare(`select count(*) as rows from ${what} = ?`).get(projectId)?.['rows']
+    const counts = made.projectIds.map((id) => [
+      count('backups where parent_id is null and project_id', id), count('vaults where project_id', id), count('vault_resources where project_id', id),
+    ])
+    assert.deepEqual(counts, [[34, 3, 7], [34, 2, 7], [33, 2, 6]])
+    for (const id of made.projectIds) assert.ok(Number(count('backup_members where dest_project_id', id)) > 0)
+
+    await populateDirectory(configOf(again), { backups: 101, projects: 3, vaults: 7, resources: 20, seed: 2 })
+    assert.deepEqual(rowsIn(again), rowsIn(folder))
+
+    await using service = await openService(configOf(folder))
+    const { url } = await service.listen()
+    const bootstrap = JSON.parse(await readFile(join(folder, 'bootstrap.json'), 'utf8')) as Record<string, string>
+    for (const [index, id] of made.projectIds.entries()) {
+      const user = { name: bootstrap['user_name'], password: bootstrap['password'], domain: { name: bootstrap['domain_name'] } }
+      const login = await fetch(`${url}/v3/auth/tokens`, {
+        method: 'POST', headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ auth: { identity: { methods: ['password'], password: { user } }, scope: { project: { id } } } }),
+      })
+      const listed = await fetch(`${url}/v3/${id}/backups?limit=1`, { headers: { 'x-auth-token': login.headers.get('x-subject-token') ?? '' } })
+      assert.equal((await listed.json() as { count: number }).count, counts[index]?.[0])
+    }
+  })
+})
+
+test('a directory that is in use already is filled further, and nothing is left beside its catalogue', async () => {
+  await withDirectories(1, async (folder = '') => {
+    const one = await populateDirectory(configOf(folder), { backups: 30, seed: 1 })
+    // What a run leaves that was killed.
+    await writeFile(join(folder, 'catalogue.db.populating'), 'half')
+    const other = await populateDirectory(configOf(folder), { backups: 30, seed: 2 })
+    assert.equal(rowsIn(folder)['backups']?.length, one.rows.backups + other.rows.backups)
+    assert.deepEqual((await readdir(folder)).sort(), ['bootstrap.json', 'catalogue.db', 'master.key', 'server.lock'])
+    assert.equal((await stat(join(folder, 'catalogue.db'))).mode & 0o777, 0o600)
+    await assert.rejects(populateDirectory(configOf(folder), { backups: 30, seed: 2 }), /holds rows of the seed 2 already/)
+    assert.deepEqual((await readdir(folder)).length, 4)
+  })
+})
+
 test('filling a directory leaves its indexes and what the planner knows of them as they were', async () => {
   await withDirectories(2, async (filled = '', empty = '') => {
     await populateDirectory(configOf(filled), { backups: 20 })
@@ -82,7 +127,7 @@ test('a seed that is there already and sizes that make no sense are refused', as
     await populate(service.deps, { backups: 10, seed: 2 })
     const before = rowsIn(folder)
     await assert.rejects(populate(service.deps, { backups: 10, seed: 2 }), /holds rows of the seed 2 already/)
-    for (const options of [{ backups: 0 }, { backups: 1.5 }, { backups: Number.NaN }, { backups: 10, vaults: 0 }, { backups: 10, vaults: 1, resources: 257 }]) {
+    for (const options of [{ backups: 0 }, { backups: 1.5 }, { backups: Number.NaN }, { backups: 10, vaults: 0 }, { backups: 10, projects: 0 }, { backups: 10, projects: 11 }, { backups: 10, vaults: 1, resources: 257 }]) {
       await assert.rejects(populate(service.deps, options), { name: 'PopulateRefusal', message: /must be an integer from 1 to/ })
     }
     assert.deepEqual(rowsIn(folder), before)

@@ -8,7 +8,7 @@ import { databaseLocation, databasePath, masterKeyPath, type ServerConfig } from
 import { StartRefusal } from '../data-directory.ts'
 import { openDatabase, type Database, type Transaction } from '../db/database.ts'
 import { dialectOf } from '../db/dialect.ts'
-import type { Row } from '../db/schema.ts'
+import type { NewRow, Row } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
 import type { DomainId, ProjectId, VaultId } from '../ids.ts'
 import { makeBootstrapUser } from '../identity/index.ts'
@@ -16,25 +16,30 @@ import { openCatalogue, type OpenCatalogue } from '../open-catalogue.ts'
 import { openSecrets } from '../secrets.ts'
 import { vaultPasswordPurpose } from '../vaults/index.ts'
 import { openBatchInsert } from './batch-insert.ts'
-import { loadWithoutBackupIndexes } from './bulk-load.ts'
+import { loadWithoutIndexes } from './bulk-load.ts'
 import { chooseEpoch, makeRuns, makeTenant, vaultResourceRows, type CatalogueRows, type CatalogueSize } from './catalogue-rows.ts'
-import { openRandom } from './random.ts'
+import { fillCopy } from './fill-copy.ts'
+import { openRandom, type Random } from './random.ts'
 
 export interface PopulateOptions {
-  /** Top-level backups of the project, 1 to 10,000,000: what its list then counts. Their children come on top. */
+  /** Top-level backups, 1 to 10,000,000: what the list then counts. Their children, and the backups of partners, come on top. */
   readonly backups: number
+  /** Over how many projects of the domain backups, vaults and resources are spread; default 1. */
+  readonly projects?: number
   /** Default: by the number of backups. */
   readonly vaults?: number
   readonly resources?: number
   /** An integer; the same seed gives the same rows. Default 1. */
   readonly seed?: number
-  /** Default: the project of the first start. */
+  /** The first of the projects; default: that of the first start. The others are made. */
   readonly projectId?: ProjectId
 }
 
 export interface Populated {
+  /** The first of `projectIds`. */
   readonly projectId: ProjectId
-  /** The project that shares backups with the populated one, and receives shares of it. */
+  readonly projectIds: readonly ProjectId[]
+  /** The project that shares backups with the first one, and receives shares of it. Each has one. */
   readonly partnerProjectId: ProjectId
   /** Rows written, by table. */
   readonly rows: {
@@ -45,12 +50,18 @@ export interface Populated {
   }
 }
 
+/** Rows that are inserted together. */
+type Batch = {
+  readonly [Table in 'domains' | 'projects' | 'vaults' | 'vault_resources' | keyof CatalogueRows]?: readonly NewRow<Table>[]
+}
+
 /** Why nothing was populated, in words for the operator. */
 export class PopulateRefusal extends Error {
   override name = 'PopulateRefusal'
 }
 
 const BACKUPS_MAX = 10_000_000
+const PROJECTS_MAX = 1000
 const VAULTS_MAX = 10_000
 const RESOURCES_PER_VAULT_MAX = 256
 /** How many of the project's backups are offered to each of the two receiving projects. */
@@ -77,7 +88,8 @@ export async function populateDirectory(config: ServerConfig, options: PopulateO
   const { db, secrets, close } = catalogue
   try {
     await makeBootstrapUser({ db, config, secrets, clock: systemClock() })
-    return await writeCatalogue({ db, secrets }, options, 'at-once')
+    if (config.database !== undefined) return await writeCatalogue({ db, secrets }, options, 'at-once')
+    return await fillCopy(db, databasePath(config), (copy) => writeCatalogue({ db: copy, secrets }, options, 'at-once'))
   } finally {
     await close()
   }
@@ -104,16 +116,65 @@ export async function populate(deps: Pick<Deps, 'db' | 'secrets'>, options: Popu
 async function writeCatalogue(
   { db, secrets }: Pick<Deps, 'db' | 'secrets'>, options: PopulateOptions, pace: 'at-once' | 'in-steps',
 ): Promise<Populated> {
-  const size = chooseSize(options)
+  const sizes = chooseSizes(options)
   const random = openRandom(options.seed ?? 1)
-  const projectId = options.projectId ?? await findFirstProject(db)
+  const first = await findProject(db, options.projectId)
+  const projects = sizes.map((size, index) => ({ size, ...(index === 0 ? first : { ...first, id: random.hex(32) as ProjectId }) }))
   const partnerProjectId = random.hex(32) as ProjectId
-  const strangerProjectId = random.hex(32) as ProjectId
   if (await hasProject(db, partnerProjectId)) {
     throw new PopulateRefusal(`This catalogue holds rows of the seed ${options.seed ?? 1} already; choose another seed.`)
   }
-  const epoch = chooseEpoch(random)
   const sealPassword = (vaultId: VaultId): string => secrets.seal(vaultPasswordPurpose(vaultId), random.hex(64))
+  function* makeAll(): Generator<Batch> {
+    for (const [index, { id, domain_id: domainId, size }] of projects.entries()) {
+      if (index > 0) yield { projects: [{ id, domain_id: domainId, name: `populated-${id.slice(0, 8)}` }] }
+      yield* makeNeighbourhood(random, { projectId: id, partnerProjectId: index === 0 ? partnerProjectId : random.hex(32) as ProjectId, size, sealPassword })
+    }
+  }
+  const insert = openBatchInsert()
+  const written = { vaults: 0, backups: 0, backupMembers: 0, replicationRecords: 0 }
+  async function insertBatch(tx: Transaction, batch: Batch): Promise<void> {
+    await insert(tx, 'domains', batch.domains ?? [])
+    await insert(tx, 'projects', batch.projects ?? [])
+    await insert(tx, 'vaults', batch.vaults ?? [])
+    await insert(tx, 'vault_resources', batch.vault_resources ?? [])
+    await insert(tx, 'checkpoints', batch.checkpoints ?? [])
+    await insert(tx, 'backups', (batch.backups ?? []).map((row) => ({ ...row, document: documentOf(row as Row<'backups'>) })))
+    await insert(tx, 'backup_members', batch.backup_members ?? [])
+    await insert(tx, 'replication_records', batch.replication_records ?? [])
+    written.vaults += batch.vaults?.length ?? 0
+    written.backups += batch.backups?.length ?? 0
+    written.backupMembers += batch.backup_members?.length ?? 0
+    written.replicationRecords += batch.replication_records?.length ?? 0
+  }
+  if (pace === 'at-once') {
+    await db.transaction().execute((tx) => loadWithoutIndexes(tx, async () => {
+      for (const batch of makeAll()) await insertBatch(tx, batch)
+    }))
+  } else {
+    for (const batch of makeAll()) await db.transaction().execute((tx) => insertBatch(tx, batch))
+  }
+  // Made-up backups are not worth manifests, and a million of them would keep a server busy with theirs.
+  await db.updateTable('manifest_marks').set(({ ref }) => ({ written: ref('revision') }))
+    .where('place', 'in', db.selectFrom('vaults').select('id').where('repository_url', 'is', null))
+    .execute()
+  // PostgreSQL plans by what it has counted, and would count by itself only in a while.
+  if (dialectOf(db) === 'postgres') {
+    await db.connection().execute(async (connection) => {
+      await sql`set statement_timeout = 0`.execute(connection)
+      await sql`vacuum analyze`.execute(connection)
+      await sql`reset statement_timeout`.execute(connection)
+    })
+  }
+  return { projectId: first.id, projectIds: projects.map(({ id }) => id), partnerProjectId, rows: written }
+}
+
+/** One project, and those it shares backups with: a partner with vaults of its own, and a stranger who never accepts. */
+function* makeNeighbourhood(random: Random, { projectId, partnerProjectId, size, sealPassword }: {
+  readonly projectId: ProjectId, readonly partnerProjectId: ProjectId, readonly size: CatalogueSize, readonly sealPassword: (vaultId: VaultId) => string
+}): Generator<Batch> {
+  const strangerProjectId = random.hex(32) as ProjectId
+  const epoch = chooseEpoch(random)
   const partnerSize = {
     backups: Math.max(20, Math.ceil(size.backups / PARTNER_PART)),
     vaults: Math.min(10, size.vaults),
@@ -122,74 +183,54 @@ async function writeCatalogue(
   const own = makeTenant(random, projectId, size, epoch, sealPassword)
   const partner = makeTenant(random, partnerProjectId, partnerSize, epoch, sealPassword)
   const stranger = { projectId: strangerProjectId, vaults: [] }
-
-  const insert = openBatchInsert()
   const domainId = random.hex(32) as DomainId
   const vaults = [...own.vaults, ...partner.vaults]
-  const written = { vaults: vaults.length, backups: 0, backupMembers: 0, replicationRecords: 0 }
-  function* makeAllRuns(): Generator<CatalogueRows> {
-    yield* makeRuns(random, own, size.backups, epoch, { receivers: [partner, stranger], probability: SHARED_OUT })
-    yield* makeRuns(random, partner, partnerSize.backups, epoch, { receivers: [own, stranger], probability: SHARED_IN })
-  }
-  async function insertFrame(tx: Transaction): Promise<void> {
-    await insert(tx, 'domains', [{ id: domainId, name: `populated-${random.hex(8)}` }])
-    await insert(tx, 'projects', [
+  yield {
+    domains: [{ id: domainId, name: `populated-${random.hex(8)}` }],
+    projects: [
       { id: partnerProjectId, domain_id: domainId, name: 'partner' },
       { id: strangerProjectId, domain_id: domainId, name: 'stranger' },
-    ])
-    await insert(tx, 'vaults', vaults.map((vault) => vault.row))
-    await insert(tx, 'vault_resources', vaults.flatMap(vaultResourceRows))
+    ],
+    vaults: vaults.map((vault) => vault.row),
+    vault_resources: vaults.flatMap(vaultResourceRows),
   }
-  async function insertRuns(tx: Transaction, rows: CatalogueRows): Promise<void> {
-    await insert(tx, 'checkpoints', rows.checkpoints)
-    await insert(tx, 'backups', rows.backups.map((row) => ({ ...row, document: documentOf(row as Row<'backups'>) })))
-    await insert(tx, 'backup_members', rows.members)
-    await insert(tx, 'replication_records', rows.replicationRecords)
-    written.backups += rows.backups.length
-    written.backupMembers += rows.members.length
-    written.replicationRecords += rows.replicationRecords.length
-  }
-  if (pace === 'at-once') {
-    await db.transaction().execute(async (tx) => {
-      await insertFrame(tx)
-      await loadWithoutBackupIndexes(tx, async () => {
-        for (const rows of makeAllRuns()) await insertRuns(tx, rows)
-      })
-    })
-  } else {
-    await db.transaction().execute(insertFrame)
-    for (const rows of makeAllRuns()) await db.transaction().execute((tx) => insertRuns(tx, rows))
-  }
-  // Made-up backups are not worth manifests, and a million of them would keep a server busy with theirs.
-  await db.updateTable('manifest_marks').set(({ ref }) => ({ written: ref('revision') }))
-    .where('place', 'in', db.selectFrom('vaults').select('id').where('repository_url', 'is', null))
-    .execute()
-  // PostgreSQL plans by what it has counted, and would count by itself only in a while.
-  if (dialectOf(db) === 'postgres') await sql`analyze`.execute(db)
-  return { projectId, partnerProjectId, rows: written }
+  yield* makeRuns(random, own, size.backups, epoch, { receivers: [partner, stranger], probability: SHARED_OUT })
+  yield* makeRuns(random, partner, partnerSize.backups, epoch, { receivers: [own, stranger], probability: SHARED_IN })
 }
 
-function chooseSize({ backups, vaults, resources }: PopulateOptions): CatalogueSize {
+/** Of each project; the first ones take what does not divide. */
+function chooseSizes({ backups, vaults, resources, projects = 1 }: PopulateOptions): CatalogueSize[] {
   requireInteger('backups', backups, BACKUPS_MAX)
-  const chosenVaults = vaults ?? Math.min(VAULTS_MAX, Math.max(10, Math.ceil(Math.sqrt(backups) / 2)))
-  requireInteger('vaults', chosenVaults, VAULTS_MAX)
-  const resourcesMax = chosenVaults * RESOURCES_PER_VAULT_MAX
-  const chosenResources = resources ?? Math.min(resourcesMax, Math.max(chosenVaults, Math.ceil(backups / 20)))
-  requireInteger('resources', chosenResources, resourcesMax)
-  return { backups, vaults: chosenVaults, resources: chosenResources }
+  requireInteger('projects', projects, Math.min(PROJECTS_MAX, backups))
+  if (vaults !== undefined) requireInteger('vaults', vaults, VAULTS_MAX, projects)
+  const shareOf = (whole: number, index: number): number => Math.floor(whole / projects) + (index < whole % projects ? 1 : 0)
+  const sizes = Array.from({ length: projects }, (_, index) => {
+    const own = shareOf(backups, index)
+    return { backups: own, vaults: vaults === undefined ? Math.min(VAULTS_MAX, Math.max(10, Math.ceil(Math.sqrt(own) / 2))) : shareOf(vaults, index) }
+  })
+  requireInteger('resources', resources ?? projects, RESOURCES_PER_VAULT_MAX * sizes.reduce((sum, size) => sum + size.vaults, 0), projects)
+  return sizes.map((size, index) => ({
+    ...size,
+    resources: resources === undefined
+      ? Math.min(RESOURCES_PER_VAULT_MAX * size.vaults, Math.max(size.vaults, Math.ceil(size.backups / 20)))
+      : shareOf(resources, index),
+  }))
 }
 
-function requireInteger(name: string, value: number, max: number): void {
-  if (!Number.isInteger(value) || value < 1 || value > max) {
-    throw new PopulateRefusal(`The number of ${name} must be an integer from 1 to ${max}, not ${value}.`)
+function requireInteger(name: string, value: number, max: number, min = 1): void {
+  if (!Number.isInteger(value) || value < min || value > max) {
+    throw new PopulateRefusal(`The number of ${name} must be an integer from ${min} to ${max}, not ${value}.`)
   }
 }
 
-async function findFirstProject(db: Database): Promise<ProjectId> {
-  const found = await db.selectFrom('projects').innerJoin('users', 'users.domain_id', 'projects.domain_id')
-    .select('projects.id').orderBy('users.created_at').orderBy('projects.created_at').orderBy('projects.id').limit(1).executeTakeFirst()
-  if (found === undefined) throw new PopulateRefusal('The catalogue has no project yet: start its server once.')
-  return found.id
+async function findProject(db: Database, projectId: ProjectId | undefined): Promise<Pick<Row<'projects'>, 'id' | 'domain_id'>> {
+  const projects = db.selectFrom('projects').select(['projects.id', 'projects.domain_id'])
+  const found = await (projectId === undefined
+    ? projects.innerJoin('users', 'users.domain_id', 'projects.domain_id').orderBy('users.created_at').orderBy('projects.created_at').orderBy('projects.id')
+    : projects.where('projects.id', '=', projectId)
+  ).limit(1).executeTakeFirst()
+  if (found === undefined) throw new PopulateRefusal(projectId === undefined ? 'The catalogue has no project yet: start its server once.' : `There is no project ${projectId}.`)
+  return found
 }
 
 async function hasProject(db: Database, projectId: ProjectId): Promise<boolean> {

@@ -14,6 +14,8 @@ export interface Random {
 
 const TWO_TO_32 = 0x1_0000_0000
 
+const fourDigits: readonly string[] = Array.from({ length: 0x1_0000 }, (_, number) => number.toString(16).padStart(4, '0'))
+
 export function openRandom(seed: number): Random {
   const state = new Uint32Array(4)
   let mixed = seed >>> 0
@@ -45,7 +47,11 @@ export function openRandom(seed: number): Random {
 
   function hex(digits: number): string {
     let text = ''
-    while (text.length < digits) text += next().toString(16).padStart(8, '0')
+    while (text.length < digits) {
+      const word = next()
+      text += fourDigits[word >>> 16]
+      text += fourDigits[word & 0xffff]
+    }
     return text.slice(0, digits)
   }
 
