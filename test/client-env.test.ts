@@ -9,6 +9,7 @@ import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { openService } from '@opencbr/server'
 import { startTestService } from '@opencbr/testkit'
+import { runDocumented, startClientServer } from './support/client-server.ts'
 
 const program = join(resolve(import.meta.dirname, '..'), 'packages/cli/src/main.ts')
 const PATH = [dirname(process.execPath), process.env['PATH'] ?? ''].join(':')
@@ -91,4 +92,10 @@ test('with a token alone, curl and openstack get it, and clients that sign say w
   const python = await opencbr(['env', 'python'], environment)
   assert.equal(python.code, 2)
   assert.match(python.stderr, /OPENCBR_SECRET_KEY/)
+})
+
+test('the lines for curl in docs/clients.md run', async () => {
+  await using client = await startClientServer()
+  const ran = await runDocumented(client, 'curl', undefined)
+  assert.deepEqual((JSON.parse(ran.stdout) as { backups: { name: string }[] }).backups.map((each) => each.name), ['documented'])
 })

@@ -1,9 +1,10 @@
 /** Go clients as the module proxy has them, against a running server with real backups: Huawei Cloud SDK v3 and gophertelekomcloud. */
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { copyFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { bringClient, runToReport, startClientServer, type ClientServer } from './support/client-server.ts'
+import { bringClient, runDocumented, runToReport, startClientServer, type ClientServer } from './support/client-server.ts'
 import { compareTrees } from './support/compare-trees.ts'
 
 const brought = bringClient('go')
@@ -32,5 +33,19 @@ for (const credential of ['password', 'access-key']) {
     await using client = await startClientServer()
     await runOn(client, 'gophertelekomcloud', credential)
     assert.ok(readFileSync(client.target).equals(readFileSync(client.image)), 'the target disk holds what the source held')
+  })
+}
+
+for (const [section, program] of [['Huawei Cloud SDK for Go', 'huawei-sdk'], ['gophertelekomcloud', 'gophertelekomcloud']] as const) {
+  test(`the program for ${program} in docs/clients.md runs`, { skip, timeout: 240_000 }, async () => {
+    assert.ok('directory' in brought)
+    await using client = await startClientServer()
+    for (const file of ['go.mod', 'go.sum']) await copyFile(join(import.meta.dirname, 'clients/go', program, file), join(client.directory, file))
+    const ran = await runDocumented(client, section, 'go', {
+      environment: {
+        GOMODCACHE: join(brought.directory, 'mod'), GOCACHE: join(brought.directory, 'build'), GOTOOLCHAIN: 'local', GOPROXY: 'off', GOFLAGS: '-mod=readonly', CGO_ENABLED: '0',
+      },
+    })
+    assert.match(ran.stdout, /^documented /)
   })
 }

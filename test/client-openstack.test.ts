@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { bringClient, runProgram, runToReport, startClientServer, type ClientProject, type ClientServer, type Ran } from './support/client-server.ts'
+import { bringClient, runDocumented, runProgram, runToReport, startClientServer, type ClientProject, type ClientServer, type Ran } from './support/client-server.ts'
 
 const brought = bringClient('openstack')
 const skip = 'unavailable' in brought && brought.unavailable
@@ -104,4 +104,11 @@ test('the library below it shares a backup with another project, and a wrong pas
   const refused = await openstackOf(client, { ...client.first, password: 'wrong password' }).attempt('vault', 'list')
   assert.notEqual(refused.code, 0)
   assert.match(refused.stderr, /401/)
+})
+
+test('the lines for the openstack client in docs/clients.md run', { skip, timeout: 300_000 }, async () => {
+  assert.ok('directory' in brought)
+  await using client = await startClientServer()
+  const ran = await runDocumented(client, 'openstack cbr', undefined, { path: [join(brought.directory, 'bin')] })
+  assert.match(ran.stdout, /\| documented +\|/)
 })

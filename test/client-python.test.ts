@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { bringClient, documentedProgram, runProgram, runToReport, startClientServer } from './support/client-server.ts'
+import { bringClient, runDocumented, runToReport, startClientServer } from './support/client-server.ts'
 import { compareTrees } from './support/compare-trees.ts'
 
 const brought = bringClient('python')
@@ -25,14 +25,6 @@ test('the Python SDK manages vaults, backups, policies, tags and shares by acces
 test('the program for the Python SDK in docs/clients.md runs', { skip, timeout: 120_000 }, async () => {
   assert.ok('directory' in brought)
   await using client = await startClientServer()
-  const { server, environment, first } = client
-  await server.steps.backUp(await server.steps.createVault('turbo', [client.resourceId]), { name: 'documented' })
-  const section = 'Huawei Cloud SDK for Python'
-  const settings = [...(await documentedProgram(section, 'sh', server.url)).matchAll(/(HUAWEICLOUD_\w+)=(\S+)/g)].map(([, name, value]) => [name, value])
-  assert.equal(settings.length, 4)
-  const ran = await runProgram([join(brought.directory, 'bin/python'), '-c', await documentedProgram(section, 'python', server.url)], {
-    ...environment, ...Object.fromEntries(settings) as Record<string, string>, HUAWEICLOUD_SDK_AK: first.accessKey, HUAWEICLOUD_SDK_SK: first.secretKey,
-  })
-  assert.equal(ran.code, 0, ran.stderr)
-  assert.match(ran.stdout, /"name": "documented"/)
+  const ran = await runDocumented(client, 'Huawei Cloud SDK for Python', 'python', { path: [join(brought.directory, 'bin')] })
+  assert.match(ran.stdout, /^documented /)
 })

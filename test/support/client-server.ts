@@ -34,6 +34,8 @@ export interface ClientServer extends AsyncDisposable {
   readonly target: string
   readonly imageId: string
   readonly targetId: string
+  /** Where the server was started: its data are in ./data. */
+  readonly directory: string
   /** A directory for the client's own files and for restores; allowed to the server. */
   readonly work: string
   /** What every program is told, by variables of its environment; nothing of the machine's but PATH. */
@@ -53,7 +55,7 @@ const IMAGE_BYTES = 1 << 20
  * Installs a client by `scripts/install-clients.sh`. Returns the directory it is in, or why it cannot be had on this machine.
  * A client that the registry offers and that does not install fails the test.
  */
-export function bringClient(name: 'python' | 'openstack' | 'go' | 'node'): { readonly directory: string } | { readonly unavailable: string } {
+export function bringClient(name: 'python' | 'openstack' | 'go' | 'node' | 'terraform'): { readonly directory: string } | { readonly unavailable: string } {
   const brought = spawnSync('bash', [join(import.meta.dirname, '../../scripts/install-clients.sh'), name], { encoding: 'utf8' })
   const reason = brought.stderr.trim().split('\n').at(-1) ?? ''
   if (brought.status === 0) return { directory: brought.stdout.trim() }
@@ -83,7 +85,7 @@ export async function startClientServer(): Promise<ClientServer> {
     const [imageId, targetId] = [await server.steps.declare(image, 'OS::Cinder::Volume'), await server.steps.declare(target, 'OS::Cinder::Volume')]
     const started = server
     return {
-      server, region: REGION, domainName: domain_name, first, second, source, resourceId, image, target, imageId, targetId, work,
+      server, region: REGION, domainName: domain_name, first, second, source, resourceId, image, target, imageId, targetId, directory: base, work,
       environment: {
         PATH: process.env['PATH'] ?? '',
         HOME: work,
@@ -131,14 +133,34 @@ async function addUser(server: ServerProcess, project: { id: string, name: strin
   return { projectId: project.id, projectName: project.name, userName: name, password, accessKey: key.access_key, secretKey: key.secret_key }
 }
 
-
-/** The first program in a language of a section of docs/clients.md, with the server's address for the one that stands there. */
-export async function documentedProgram(section: string, language: string, url: string): Promise<string> {
+/** The first block in a language of a section of docs/clients.md. */
+export async function documentedBlock(section: string, language: string): Promise<string> {
   const page = await fs.readFile(join(import.meta.dirname, '../../docs/clients.md'), 'utf8')
   const found = page.split(/^## /m).find((each) => each.startsWith(`${section}\n`))
-  const program = new RegExp(`^\`\`\`${language}\n([^]*?)^\`\`\``, 'm').exec(found ?? '')?.[1]
-  assert.ok(program !== undefined, `docs/clients.md has no ${language} in its section ${section}`)
-  return program.replaceAll('http://127.0.0.1:8776', url)
+  const block = new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\``, 'm').exec(found ?? '')?.[1]
+  assert.ok(block !== undefined, `docs/clients.md has no ${language} in its section ${section}`)
+  return block
+}
+
+/**
+ * Runs a section of docs/clients.md as it stands, where the server was started: its program, if any, in the file that its first line
+ * names, and the lines of shell that start it. `path` is searched before the machine's own programs. There is one backup to be found.
+ */
+export async function runDocumented(
+  client: ClientServer, section: string, language: string | undefined, { path = [], environment = {} }: { path?: readonly string[], environment?: Readonly<Record<string, string>> } = {},
+): Promise<Ran> {
+  const { directory, server: { steps } } = client
+  await steps.backUp(await steps.createVault('turbo', [client.resourceId]), { name: 'documented' })
+  if (language !== undefined) {
+    const program = await documentedBlock(section, language)
+    const name = /^(?:#|\/\/) (\S+)\n/.exec(program)?.[1]
+    assert.ok(name !== undefined, `the program in ${section} does not begin with the name of its file`)
+    await fs.writeFile(join(directory, name), program)
+  }
+  const PATH = [...path, join(import.meta.dirname, '../../node_modules/.bin'), client.environment['PATH']].join(':')
+  const ran = await runProgram(['sh', '-euc', await documentedBlock(section, 'sh')], { HOME: client.work, LANG: 'C.UTF-8', PATH, ...environment }, { directory })
+  assert.equal(ran.code, 0, ran.stderr)
+  return ran
 }
 
 /** Runs a program to its end; one that hangs is killed. */

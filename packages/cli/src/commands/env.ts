@@ -115,9 +115,9 @@ function describeNode(place: Place): Output {
   return {
     comments: [
       'Huawei Cloud SDK v3 for Node.js: it has no variable for the address; say in the program',
-      `.withEndpoint(${JSON.stringify(place.connection.endpoint)}), and withProjectId(…) on the credentials`,
+      '.withEndpoint(process.env.CBR_ENDPOINT), and withProjectId(…) on the credentials',
     ],
-    variables: { ...sdkVariables(place, 'node'), ...trusting(place, 'NODE_EXTRA_CA_CERTS') },
+    variables: { ...sdkVariables(place, 'node'), CBR_ENDPOINT: place.connection.endpoint, ...trusting(place, 'NODE_EXTRA_CA_CERTS') },
   }
 }
 
