@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Brings a client that others wrote, for the tests: install-clients.sh python|openstack|go|node.
+# Brings a client that others wrote, for the tests: install-clients.sh python|openstack|go|node|terraform.
 #
 # Each comes from its package registry in the versions that test/clients/ pins, into a folder of its own in
 # .cache/clients (or another folder, named by OPENCBR_CLIENTS_CACHE, so that a CI machine can keep it between checkouts).
@@ -13,12 +13,15 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${OPENCBR_CLIENTS_CACHE:-$top/.cache/clients}
 client=${1:-}
 SECONDS_MAX=240
+# Terraform's provider is one program with all services of the cloud in it.
+BUILD_SECONDS_MAX=1200
 
 unavailable() { printf 'install-clients: %s is not brought: %s\n' "$client" "$*" >&2; exit 3; }
 fail() { printf 'install-clients: %s cannot be installed: %s\n' "$client" "$*" >&2; exit 1; }
 last_line() { grep -v '^[[:space:]]*$' "$log" | grep -v '^\(WARNING\|npm warn\|\[notice\]\)' | tail -n 1; }
 npm_error() { grep '^npm error' "$log" | grep -v '^npm error \(code\|errno\|syscall\)' | head -n 1; }
-bounded() { timeout "$SECONDS_MAX" nice "$@" >"$log" 2>&1; }
+bounded() { bounded_by "$SECONDS_MAX" "$@"; }
+bounded_by() { timeout "$1" nice "${@:2}" >"$log" 2>&1; }
 
 # $1: the packages, with their versions. What is there is only right if it was made from the same list.
 bring_python() {
@@ -42,14 +45,38 @@ bring_go() {
   export GOMODCACHE=$target/mod GOCACHE=$target/build GOTOOLCHAIN=local GOFLAGS='-mod=readonly -modcacherw' CGO_ENABLED=0
   for program in "$top"/test/clients/go/*/; do
     cd "$program"
-    if ! bounded go mod download; then
-      reason=$(last_line)
-      # Only what the proxy refuses or cannot be reached for is not here; a wrong checksum is a failure.
-      grep -qE 'SECURITY ERROR|checksum mismatch' "$log" && fail "$reason"
-      unavailable "the module proxy does not offer it: $reason"
-    fi
+    bounded go mod download || refused_module "what $(basename "$program") needs"
     bounded go build -p 2 -o "$target/bin/$(basename "$program")" . || fail "$(last_line)"
   done
+}
+
+# $1: a list of modules, their versions, the package of a program in each, and its name. Each is built as its authors build
+# it: as the main module, by its own go.mod and go.sum. The provider is first: without it there is no use for the command.
+bring_terraform() {
+  local list=$1 module version package program
+  command -v go >/dev/null || unavailable 'this machine has no Go.'
+  cmp -s "$list" "$target/modules.txt" && return
+  rm -rf "$target"
+  mkdir -p "$target/bin"
+  export GOMODCACHE=$target/mod GOCACHE=$target/build GOTOOLCHAIN=local GOFLAGS='-mod=readonly -modcacherw' CGO_ENABLED=0
+  while read -r module version package program; do
+    cd "$target"
+    bounded go mod download "$module@$version" || refused_module "$module@$version"
+    cd "$GOMODCACHE/$module@$version"
+    # Lists, and so fetches, what the program needs of other modules.
+    bounded go list -deps "$package" || refused_module "what $module@$version needs"
+    bounded_by "$BUILD_SECONDS_MAX" go build -p 2 -ldflags '-s -w' -o "$target/bin/$program" "$package" || fail "$(last_line)"
+  done <"$list"
+  # Gigabytes, for versions that do not change.
+  rm -rf "$target/mod" "$target/build"
+  cp "$list" "$target/modules.txt"
+}
+
+# $1: what was asked for. Only what the proxy refuses or cannot be reached for is not here; a wrong checksum is a failure.
+refused_module() {
+  reason=$(grep -m 1 'reading ' "$log" || last_line)
+  grep -qE 'SECURITY ERROR|checksum mismatch' "$log" && fail "$reason"
+  unavailable "the module proxy does not offer $1: $reason"
 }
 
 bring_node() {
@@ -82,6 +109,7 @@ case $client in
   openstack) bring_python "$top/test/clients/openstack/requirements.txt" ;;
   go) bring_go ;;
   node) bring_node ;;
-  *) printf 'usage: install-clients.sh python|openstack|go|node\n' >&2; exit 2 ;;
+  terraform) bring_terraform "$top/test/clients/terraform/modules.txt" ;;
+  *) printf 'usage: install-clients.sh python|openstack|go|node|terraform\n' >&2; exit 2 ;;
 esac
 printf '%s\n' "$target"
