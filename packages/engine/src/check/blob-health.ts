@@ -37,14 +37,14 @@ export class BlobHealthRecord {
     this.#damagedBlobs.add(`${type} ${id}`)
   }
 
-  get hasDamagedBlobs(): boolean {
-    return this.#damagedBlobs.size > 0
+  /** Whether anything at all is known that is not as it should be. */
+  get hasDamage(): boolean {
+    return this.#packBytes.size > 0 || this.#damaged.size > 0 || this.#damagedBlobs.size > 0
   }
 
   healthOf(type: BlobType, id: BlobId): BlobHealth {
-    const isClean = this.#packBytes.size === 0 && this.#damaged.size === 0 && this.#damagedBlobs.size === 0
     // The common case, in which a blob that the index knows is good.
-    if (isClean) return this.#places.locate(type, id) === undefined ? 'missing' : 'good'
+    if (!this.hasDamage) return this.#places.locate(type, id) === undefined ? 'missing' : 'good'
     const places = this.#places.locateAll(type, id)
     if (places.length === 0) return 'missing'
     const isThere = places.filter(({ packId, offset, length }) => offset + length <= (this.#packBytes.get(packId) ?? Infinity))

@@ -13,7 +13,7 @@ import { damageOf } from '../restore/damage.ts'
 import { fetchBlobs } from '../restore/fetch-blobs.ts'
 import { BlobHealthRecord } from './blob-health.ts'
 import { checkPackSizes, readPacks } from './check-packs.ts'
-import { nameStructureProblems, surveyStructure, type SnapshotRoot } from './check-structure.ts'
+import { nameStructureProblems, surveyStructure, type SnapshotRoot, type Structure } from './check-structure.ts'
 import { CheckFindings, type CheckFinding } from './findings.ts'
 
 /**
@@ -91,25 +91,59 @@ export async function checkRepository(repository: Repository, options: CheckOpti
   const packs = stored.bytes.size
   if (level === 'index') return result({ packs })
 
-  let read = { packs: 0, bytes: 0 }
-  if (level === 'data' || level === 'packs') {
-    const { choosePack = () => true, samplePercent = 100, random = Math.random, writtenInDays = Infinity, now = () => new Date() } = options
-    const writtenSince = now().getTime() - writtenInDays * DAY_MS
-    // A pack that no listing shows yet must be new.
-    const isRecent = (id: PackId): boolean => (stored.modifiedAt.get(id) ?? Infinity) >= writtenSince
-    const chosen = drawSample(stored.bytes.keys().filter((id) => isRecent(id) && choosePack(id)).toArray(), samplePercent, random)
-    read = await readPacks(repository, stored, findings, health, {
-      choose: (id) => chosen.has(id),
-      signal,
-      onProgress: (done, total) => options.onProgress?.({ stage: 'data', done, total }),
-    })
+  const survey = (onProgress?: (done: number) => void, surveySignal = signal): Promise<Structure> =>
+    surveyStructure(repository, roots, health, { signal: surveySignal, onProgress })
+  const onTrees = (done: number): void => options.onProgress?.({ stage: 'structure', done, total: undefined })
+  if (level === 'structure') {
+    const structure = await survey(onTrees)
+    if (!structure.isWhole) await nameStructureProblems(repository, roots, health, findings, signal)
+    return result({ packs, trees: structure.trees })
   }
-  if (level === 'packs' && findings.errors === 0) return result({ packs, packsRead: read.packs, bytesRead: read.bytes })
-  const { trees, isWhole } = await surveyStructure(repository, roots, health, {
-    signal, onProgress: (done) => options.onProgress?.({ stage: 'structure', done, total: undefined }),
+
+  const { choosePack = () => true, samplePercent = 100, random = Math.random, writtenInDays = Infinity, now = () => new Date() } = options
+  const writtenSince = now().getTime() - writtenInDays * DAY_MS
+  // A pack that no listing shows yet must be new.
+  const isRecent = (id: PackId): boolean => (stored.modifiedAt.get(id) ?? Infinity) >= writtenSince
+  const chosen = drawSample(stored.bytes.keys().filter((id) => isRecent(id) && choosePack(id)).toArray(), samplePercent, random)
+  const readChosen = (readSignal = signal) => readPacks(repository, stored, findings, health, {
+    choose: (id) => chosen.has(id),
+    signal: readSignal,
+    onProgress: (done, total) => options.onProgress?.({ stage: 'data', done, total }),
   })
-  if (!isWhole) await nameStructureProblems(repository, roots, health, findings, signal)
-  return result({ packs, trees, packsRead: read.packs, bytesRead: read.bytes })
+  if (level === 'packs') {
+    const read = await readChosen()
+    const structure = findings.errors === 0 ? undefined : await survey(onTrees)
+    if (structure?.isWhole === false) await nameStructureProblems(repository, roots, health, findings, signal)
+    return result({ packs, trees: structure?.trees ?? 0, packsRead: read.packs, bytesRead: read.bytes })
+  }
+
+  // Threads read packs while this one goes through the directories.
+  const [read, structure] = await besideEachOther(signal, readChosen, (ownSignal) => survey(undefined, ownSignal))
+  onTrees(structure.trees)
+  // What proved damaged while the trees were being judged was not known to be when they were.
+  if (!structure.isWhole || health.hasDamage) await nameStructureProblems(repository, roots, health, findings, signal)
+  return result({ packs, trees: structure.trees, packsRead: read.packs, bytesRead: read.bytes })
+}
+
+/** Does two things at once, and ends both before it throws what the first one that failed has thrown. */
+async function besideEachOther<A, B>(
+  signal: AbortSignal | undefined, doOne: (signal: AbortSignal) => Promise<A>, doOther: (signal: AbortSignal) => Promise<B>,
+): Promise<[A, B]> {
+  const stop = new AbortController()
+  const both = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal])
+  const orStop = async <Value>(work: Promise<Value>): Promise<Value> => {
+    try {
+      return await work
+    } catch (error) {
+      stop.abort(error)
+      throw error
+    }
+  }
+  const [one, other] = await Promise.allSettled([orStop(doOne(both)), orStop(doOther(both))])
+  if (stop.signal.aborted) throw stop.signal.reason
+  if (one.status === 'rejected') throw one.reason
+  if (other.status === 'rejected') throw other.reason
+  return [one.value, other.value]
 }
 
 /** So many percent of them, rounded up: a small share of few packs is not none. */
@@ -212,7 +246,7 @@ export async function verifySnapshot(repository: Repository, snapshotId: Snapsho
   await readBatch()
   trees = survey.trees
   // Content that proved damaged while the trees were being judged was not known to be when they were.
-  if (!survey.isWhole || health.hasDamagedBlobs) await nameStructureProblems(repository, [root], health, findings, signal)
+  if (!survey.isWhole || health.hasDamage) await nameStructureProblems(repository, [root], health, findings, signal)
   return result()
 }
 
