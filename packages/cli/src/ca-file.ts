@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs'
-import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import type { Environment } from './connection.ts'
 import { CommandFailure } from './exit-codes.ts'
 
@@ -8,6 +7,8 @@ export function trustCaFile(option: string | undefined, environment: Environment
   const path = option ?? environment['OPENCBR_CA_FILE'] ?? ''
   if (path === '') return
   try {
+    // Most calls go to this machine without it, and loading it takes its time.
+    const { getCACertificates, setDefaultCACertificates } = process.getBuiltinModule('node:tls')
     setDefaultCACertificates([...getCACertificates('default'), readFileSync(path, 'utf8')])
   } catch (error) {
     throw new CommandFailure('usage', `The certificates in ${path} cannot be used: ${(error as Error).message}`, { cause: error })

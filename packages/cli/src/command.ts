@@ -1,6 +1,6 @@
 /** How commands are declared: what each of them is given, and the options that many of them share. */
 import type { Command } from 'commander'
-import { openApi, type Api, type QueryValue } from './api.ts'
+import type { Api, QueryValue } from './api.ts'
 import { findConnection, type Connection } from './connection.ts'
 import { trustCaFile } from './ca-file.ts'
 import { CommandFailure } from './exit-codes.ts'
@@ -35,7 +35,7 @@ export function onRun<Options extends object>(command: Command, run: (call: Call
     await run({
       args: command.args,
       options,
-      openApi: () => openApi(connection()),
+      openApi: async () => (await import('./api.ts')).openApi(connection()),
       findConnection: connection,
       print: (answer, show) => {
         if (options.json === true) printJson(answer)

@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import { completionScript, listPlaces } from './completion.ts'
 import { buildProgram } from './program.ts'
 
-const program = buildProgram()
+const program = await buildProgram()
 
 /** What a real bash offers for a command line whose last word is being written. */
 function complete(...words: string[]): string[] {

@@ -26,9 +26,9 @@ function leaves(command: Command, path = ''): { path: string, command: Command }
   return command.commands.flatMap((child) => leaves(child, `${path} ${child.name()}`.trim()))
 }
 
-test('the manual names every command, and no other', () => {
+test('the manual names every command, and no other', async () => {
   const named = [...manual.matchAll(/^\| `opencbr ([a-z -]+?)(?: [A-Z[\]=. -]+)?` \|/gm)].map((match) => match[1])
-  assert.deepEqual(named.toSorted(), leaves(buildProgram()).map(({ path }) => path).toSorted())
+  assert.deepEqual(named.toSorted(), leaves(await buildProgram()).map(({ path }) => path).toSorted())
 })
 
 test('the manual has the exit codes of the program', () => {
@@ -46,9 +46,21 @@ test('every query parameter of the lists is an option', () => {
   assert.deepEqual(parametersOf(taskFilters), Object.keys(ListOperationLogsQuery.properties).toSorted())
 })
 
-test('no two options of a command mean the same', () => {
-  for (const { path, command } of leaves(buildProgram())) {
-    const flags = [...command.options, ...buildProgram().options].map((option) => option.long)
+test('no two options of a command mean the same', async () => {
+  const program = await buildProgram()
+  for (const { path, command } of leaves(program)) {
+    const flags = [...command.options, ...program.options].map((option) => option.long)
     assert.equal(new Set(flags).size, flags.length, `${path}: ${flags.join(' ')}`)
+  }
+})
+
+test('a command line that begins with a command loads this one, as the whole program has it', async () => {
+  const whole = await buildProgram()
+  for (const { name, help } of whole.commands.map((command) => ({ name: command.name(), help: command.helpInformation() }))) {
+    const { commands: [only, ...others] } = await buildProgram(name)
+    if (name !== 'completion') assert.deepEqual([only?.name(), only?.helpInformation(), others.length], [name, help, 0])
+  }
+  for (const name of ['', '--data', 'nonsense', 'completion', 'toString']) {
+    assert.deepEqual((await buildProgram(name)).commands.map((command) => command.name()), whole.commands.map((command) => command.name()))
   }
 })

@@ -1,28 +1,6 @@
 /** The tree of commands, and how a run of it ends. */
 import { Command, CommanderError } from 'commander'
-import { addDomain, addGroup, addKey, addProject, addRole, addUser } from './commands/administration.ts'
-import { addAgent } from './commands/agent.ts'
-import { addAudit } from './commands/audit.ts'
-import { addBackup } from './commands/backup.ts'
-import { addCatalog } from './commands/catalog.ts'
-import { addCheckpoint } from './commands/checkpoint.ts'
-import { addCompletion } from './commands/completion.ts'
-import { addDev } from './commands/dev.ts'
-import { addEnv } from './commands/env.ts'
-import { addMember } from './commands/member.ts'
-import { addOrganizationPolicy } from './commands/organization-policy.ts'
-import { addPolicy } from './commands/policy.ts'
-import { addEvent } from './commands/event.ts'
-import { addProtectable } from './commands/protectable.ts'
-import { addRepository } from './commands/repository.ts'
 import { RepositoryCommandFailure } from './commands/repository-endings.ts'
-import { addResource } from './commands/resource.ts'
-import { addServe } from './commands/serve.ts'
-import { addTag } from './commands/tag.ts'
-import { addTask } from './commands/task.ts'
-import { addToken } from './commands/token.ts'
-import { addVault } from './commands/vault.ts'
-import { addVerification } from './commands/verification.ts'
 import { CommandFailure, exitCodes } from './exit-codes.ts'
 import { printNote } from './output.ts'
 import { version } from './version.ts'
@@ -31,7 +9,39 @@ const environmentHelp = `
 Which server: --data DIR, else OPENCBR_ENDPOINT with OPENCBR_TOKEN or with OPENCBR_ACCESS_KEY and
 OPENCBR_SECRET_KEY (and OPENCBR_PROJECT_ID), else OPENCBR_DATA, else ./data if it is there.`
 
-export function buildProgram(): Command {
+/** What declares each command, by its name; loaded when a command line begins with the name. */
+const groups: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
+  serve: async () => (await import('./commands/serve.ts')).addServe,
+  resource: async () => (await import('./commands/resource.ts')).addResource,
+  vault: async () => (await import('./commands/vault.ts')).addVault,
+  tag: async () => (await import('./commands/tag.ts')).addTag,
+  event: async () => (await import('./commands/event.ts')).addEvent,
+  audit: async () => (await import('./commands/audit.ts')).addAudit,
+  checkpoint: async () => (await import('./commands/checkpoint.ts')).addCheckpoint,
+  backup: async () => (await import('./commands/backup.ts')).addBackup,
+  verification: async () => (await import('./commands/verification.ts')).addVerification,
+  member: async () => (await import('./commands/member.ts')).addMember,
+  policy: async () => (await import('./commands/policy.ts')).addPolicy,
+  'organization-policy': async () => (await import('./commands/organization-policy.ts')).addOrganizationPolicy,
+  task: async () => (await import('./commands/task.ts')).addTask,
+  protectable: async () => (await import('./commands/protectable.ts')).addProtectable,
+  agent: async () => (await import('./commands/agent.ts')).addAgent,
+  token: async () => (await import('./commands/token.ts')).addToken,
+  env: async () => (await import('./commands/env.ts')).addEnv,
+  domain: async () => (await import('./commands/administration.ts')).addDomain,
+  project: async () => (await import('./commands/administration.ts')).addProject,
+  user: async () => (await import('./commands/administration.ts')).addUser,
+  group: async () => (await import('./commands/administration.ts')).addGroup,
+  role: async () => (await import('./commands/administration.ts')).addRole,
+  key: async () => (await import('./commands/administration.ts')).addKey,
+  repository: async () => (await import('./commands/repository.ts')).addRepository,
+  catalog: async () => (await import('./commands/catalog.ts')).addCatalog,
+  dev: async () => (await import('./commands/dev.ts')).addDev,
+  completion: async () => (await import('./commands/completion.ts')).addCompletion,
+}
+
+/** The whole tree of commands, or just the branch of a name: loading all of them takes several times as long as most of them run. */
+export async function buildProgram(name = ''): Promise<Command> {
   const program = new Command('opencbr')
     .description('Self-hosted Cloud Backup and Recovery: the service, and its commands.')
     .version(version)
@@ -42,17 +52,15 @@ export function buildProgram(): Command {
     .showHelpAfterError('(--help explains the command)')
     .exitOverride()
     .addHelpText('after', `\nWherever an id is wanted, a name that only one thing has will do.\n${environmentHelp}\n\n${describeExitCodes()}`)
-  const groups = [
-    addServe, addResource, addVault, addTag, addEvent, addAudit, addCheckpoint, addBackup, addVerification, addMember, addPolicy, addOrganizationPolicy, addTask, addProtectable, addAgent, addToken, addEnv, addDomain,
-    addProject, addUser, addGroup, addRole, addKey, addRepository, addCatalog, addDev, addCompletion,
-  ]
-  for (const add of groups) add(program)
+  // Completion is of all the others.
+  const load = name === 'completion' || !Object.hasOwn(groups, name) ? undefined : groups[name]
+  for (const add of await Promise.all((load === undefined ? Object.values(groups) : [load]).map((each) => each()))) add(program)
   return program
 }
 
 /** Runs one command line (without node and script) and resolves to the exit code. */
 export async function runCommandLine(args: readonly string[]): Promise<number> {
-  const program = buildProgram()
+  const program = await buildProgram(args[0])
   try {
     await program.parseAsync(args, { from: 'user' })
     return exitCodes.success.code

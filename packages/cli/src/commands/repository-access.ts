@@ -1,12 +1,10 @@
 /** What all repository commands begin and end with: the place, the password, the lock, and what a failure means. */
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { createInterface } from 'node:readline'
-import { Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   Failure, findRemovalGuard, openRepository, type FailureCode, type Repository, type RepositoryLock, type SnapshotId, type StoredSnapshot,
-} from '@opencbr/engine'
+} from '@opencbr/engine/repository'
 import { openStorage, StorageFailure, storageOptionsFromEnvironment, type OpenStorageOptions, type Storage } from '@opencbr/storage'
 import { RepositoryCommandFailure, type RepositoryEnding } from './repository-endings.ts'
 
@@ -78,6 +76,8 @@ async function askPassword(question: string): Promise<string> {
   if (process.stdin.isTTY !== true || process.stderr.isTTY !== true) {
     throw new RepositoryCommandFailure('failure', 'There is no password: give --password-file, OPENCBR_REPOSITORY_PASSWORD or RESTIC_PASSWORD.')
   }
+  // Commands that need not ask need not load this either.
+  const [{ createInterface }, { Writable }] = await Promise.all([import('node:readline'), import('node:stream')])
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() })
   // Before the question: from now on the terminal shows nothing of what is typed.
   const dialogue = createInterface({ input: process.stdin, output: nowhere, terminal: true })

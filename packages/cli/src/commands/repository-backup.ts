@@ -1,9 +1,8 @@
 import { readFileSync, statSync } from 'node:fs'
 import os from 'node:os'
 import { resolve } from 'node:path'
-import {
-  archiveImage, archiveTree, openRepository, type ArchiveProgress, type ArchiveResult, type Repository, type SnapshotId,
-} from '@opencbr/engine'
+import { archiveImage, archiveTree, type ArchiveProgress, type ArchiveResult } from '@opencbr/engine/archive'
+import { openRepository, type Repository, type SnapshotId } from '@opencbr/engine/repository'
 import { withoutWrites } from '@opencbr/storage'
 import type { Call } from '../command.ts'
 import { printJson, printLine, printNote, safeText } from '../output.ts'

@@ -1,4 +1,4 @@
-import { checkRepository, type CheckFinding, type CheckOptions } from '@opencbr/engine'
+import { checkRepository, type CheckFinding, type CheckOptions } from '@opencbr/engine/check'
 import type { Call } from '../command.ts'
 import { printLine, printNote, safeText } from '../output.ts'
 import { interruptible, reading, shortId, type AccessFlags } from './repository-access.ts'

@@ -1,6 +1,8 @@
 import { mkdirSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import { holdsImage, listTree, restoreImage, restoreTree, segmentedDiskBytes, type RestoreWarning, type StoredSnapshot } from '@opencbr/engine'
+import { listTree } from '@opencbr/engine/browse'
+import type { StoredSnapshot } from '@opencbr/engine/repository'
+import { holdsImage, restoreImage, restoreTree, segmentedDiskBytes, type RestoreWarning } from '@opencbr/engine/restore'
 import type { Call } from '../command.ts'
 import { printLine, printNote, safeText } from '../output.ts'
 import {

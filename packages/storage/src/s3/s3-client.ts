@@ -7,7 +7,6 @@
  */
 import { createHash } from 'node:crypto'
 import type * as http from 'node:http'
-import * as https from 'node:https'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { StorageFailure } from '../storage.ts'
 import { failureOf } from './s3-answers.ts'
@@ -121,10 +120,9 @@ export function s3Client(options: S3ClientOptions): S3Client {
   const isSecure = endpoint.protocol === 'https:'
   const agentOptions = { keepAlive: true, maxSockets: options.connectionsMax, maxFreeSockets: options.connectionsMax }
   const trusted = options.certificates === undefined ? {} : { ca: options.certificates }
-  // Imported, this module would load all of Node's other HTTP client with it, also for those who never call a server.
-  const plain = process.getBuiltinModule('node:http')
-  const agent = isSecure ? new https.Agent({ ...agentOptions, ...trusted }) : new plain.Agent(agentOptions)
-  const start = isSecure ? https.request : plain.request
+  // Imported, they would be loaded by those too who never call a server; `node:http` would bring all of Node's other HTTP client with it.
+  const { Agent, request: start } = process.getBuiltinModule(isSecure ? 'node:https' : 'node:http')
+  const agent = new Agent({ ...agentOptions, ...(isSecure ? trusted : {}) })
   const host = options.pathStyle ? endpoint.host : `${options.bucket}.${endpoint.host}`
   const hostname = (options.pathStyle ? endpoint.hostname : `${options.bucket}.${endpoint.hostname}`).replace(/^\[(.*)\]$/, '$1')
 

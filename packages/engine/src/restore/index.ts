@@ -1,0 +1,8 @@
+export { holdsImage, segmentedDiskBytes } from './disk-content.ts'
+export { findInSnapshot } from './find-in-snapshot.ts'
+export { restoreImage } from './restore-image.ts'
+export type { RestoreImageOptions, RestoreImageProgress, RestoreImageResult } from './restore-image.ts'
+export { restoreTree } from './restore-tree.ts'
+export type { RestoreProgress, RestoreTreeOptions, RestoreTreeResult } from './restore-tree.ts'
+export { restoreWarnings } from './restore-warnings.ts'
+export type { RestoreWarning, RestoreWarningCode } from './restore-warnings.ts'
