@@ -2,15 +2,11 @@
  * scrypt for costs that people's passwords need, which take OpenSSL a quarter of a second on one core. Its lanes do not depend on
  * each other, so they are done by several threads, two at a time in each; see `scrypt-module.ts`.
  */
-import { pbkdf2, scrypt as opensslScrypt } from 'node:crypto'
-import { once } from 'node:events'
+import { pbkdf2Sync, scrypt as opensslScrypt } from 'node:crypto'
 import os from 'node:os'
-import { promisify } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import type { KdfParameters } from './kdf.ts'
-import type { ScryptLanes } from './scrypt-lanes.ts'
-
-const derive = promisify(pbkdf2)
+import { inDiagonalOrder, prepareLanes, type ScryptLanes } from './scrypt-lanes.ts'
 
 /** Below this, starting threads takes longer than the work. */
 const COST_MIN = 2 ** 15
@@ -29,17 +25,21 @@ export async function scrypt(password: string, salt: Uint8Array, length: number,
       })
     })
   }
-  const lanes = await derive(password, salt, 1, p * 128 * r, 'sha256')
+  // One round takes no time, and so the threads start before anything is waited for.
+  const lanes = pbkdf2Sync(password, salt, 1, p * 128 * r, 'sha256')
   const threads = Math.min(THREADS_MAX, Math.ceil(p / 2))
   const lanesOfThread = Math.ceil(p / threads)
   const mixed = await Promise.all(Array.from({ length: threads }, (_, thread) =>
-    mixElsewhere({ N, r, lanes: lanes.subarray(thread * lanesOfThread * 128 * r, (thread + 1) * lanesOfThread * 128 * r) })))
-  return derive(password, Buffer.concat(mixed), 1, length, 'sha256')
+    mixElsewhere(prepareLanes(lanes.subarray(thread * lanesOfThread * 128 * r, (thread + 1) * lanesOfThread * 128 * r), { N, r }))))
+  return pbkdf2Sync(password, Buffer.concat(mixed.map((states) => inDiagonalOrder(states, true))), 1, length, 'sha256')
 }
 
-async function mixElsewhere(workerData: ScryptLanes): Promise<Uint8Array> {
-  const worker = new Worker(new URL('./scrypt-worker.ts', import.meta.url), { execArgv: [], workerData })
-  const [mixed] = (await once(worker, 'message')) as [Uint8Array]
-  await worker.terminate()
-  return mixed
+function mixElsewhere(workerData: ScryptLanes): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    // It ends by itself.
+    const worker = new Worker(new URL('./scrypt-worker.ts', import.meta.url), { execArgv: [], workerData })
+    worker.once('message', resolve)
+    worker.once('error', reject)
+    worker.once('exit', () => reject(new Error('A thread that derives a key ended.')))
+  })
 }
