@@ -12,7 +12,7 @@ import {
   type BinaryOperationNode, type ColumnDefinitionNode, type DatabaseConnection, type DataTypeNode, type Dialect, type Driver, type Kysely,
   type QueryResult, type TransactionSettings,
 } from 'kysely'
-import type { Pool, PoolClient } from 'pg'
+import { Query, type Pool, type PoolClient } from 'pg'
 import { CatalogueOutage, isPostgresOutage } from './outage.ts'
 import { reasonOf } from './postgres-pool.ts'
 
@@ -58,6 +58,37 @@ class CatalogueQueryCompiler extends PostgresQueryCompiler {
   }
 }
 
+/** What `pg` has of COPY, and does not declare. */
+interface CopyConnection {
+  readonly sendCopyFromChunk: (chunk: Uint8Array) => void
+  readonly endCopyFrom: () => void
+}
+
+/** `pg` calls this member when the server waits for the rows. */
+class CopyQuery extends Query {
+  readonly #rows: Uint8Array
+
+  constructor(copy: string, rows: Uint8Array, done: (error: Error | null | undefined) => void) {
+    super(copy, done)
+    this.#rows = rows
+  }
+
+  handleCopyInResponse(connection: CopyConnection): void {
+    connection.sendCopyFromChunk(this.#rows)
+    connection.endCopyFrom()
+  }
+}
+
+/** Appends many rows to a table of PostgreSQL, in the transaction or by themselves; `rows` are in the text form of COPY. */
+export async function copyRows<Tables>(db: Kysely<Tables>, table: string, columns: readonly string[], rows: Uint8Array): Promise<void> {
+  const copy = `copy ${escapeName(table)} (${columns.map(escapeName).join(', ')}) from stdin`
+  await db.getExecutor().provideConnection((connection) => ours(connection).copy(copy, rows))
+}
+
+function escapeName(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`
+}
+
 interface QueryAnswer {
   readonly command: string
   readonly rowCount: number | null
@@ -87,6 +118,18 @@ class NodePostgresConnection implements DatabaseConnection {
     } catch (error) {
       // A statement that the server refuses says how severe it is; all else is about the connection.
       if ((error as { severity?: unknown }).severity !== 'ERROR') this.isBroken = true
+      throw outageOr(error)
+    }
+  }
+
+  /** Appends rows to a table; `copy` is a COPY … FROM STDIN, and `rows` are in its text form. */
+  async copy(copy: string, rows: Uint8Array): Promise<void> {
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#client.query(new CopyQuery(copy, rows, (error) => (error === undefined || error === null ? resolve() : reject(error))))
+      })
+    } catch (error) {
+      this.isBroken = true
       throw outageOr(error)
     }
   }
