@@ -11,6 +11,8 @@ import { openSecrets } from '../secrets.ts'
 import { createVault } from '../vaults/index.ts'
 import { openScheduler, type Scheduler } from './scheduler.ts'
 
+/** Of the catalogue that the world is made in. */
+export const MASTER_KEY = Buffer.alloc(32, 7)
 export const HOUR = 3600 * 1_000_000
 export const DAY = 24 * HOUR
 
@@ -46,7 +48,7 @@ export function makeWorld(db: Database, startsAt = '2026-01-15T08:30:00Z'): Worl
   const clock = new TurnedClock(startsAt)
   const projectId = randomHex(32) as ProjectId
   const config = { dataDir: '/nowhere', listen: { host: '127.0.0.1', port: 0 }, region: 'test-1', allowPaths: [], strictResources: false, logLevel: 'error' as const }
-  const deps = { db, clock, config, secrets: openSecrets(Buffer.alloc(32, 7)), wakeAgents: () => undefined }
+  const deps = { db, clock, config, secrets: openSecrets(MASTER_KEY), wakeAgents: () => undefined }
   return {
     db,
     clock,
