@@ -108,6 +108,8 @@ test('an outside Keystone is asked when it is named, with the user that the envi
     url: 'https://file/', roles: { admin: 'full', backup: 'operator' }, cacheSeconds: 5,
     user: { name: 'cbr', password: 'secret', domainName: 'Default', projectName: 'ours', projectDomainName: 'Default' },
   })
+  assert.equal(readServeSettings({ config, keystoneAccessKeys: true }, {}, '/srv').keystone?.accessKeys, true)
+  assert.equal(readServeSettings({ config }, { OPENCBR_KEYSTONE_ACCESS_KEYS: 'true' }, '/srv').keystone?.accessKeys, true)
   assert.equal(readServeSettings({ identity: 'own' }, { OPENCBR_KEYSTONE_URL: 'http://keystone:5000/v3' }, '/srv').keystone, undefined)
 })
 
@@ -118,6 +120,7 @@ test('a Keystone that cannot be meant is refused, and no password is repeated', 
   assert.match(refusalOf({ keystoneUrl: 'http://keystone' }), /not identity keystone/)
   assert.match(refusalOf({ keystoneRoles: 'admin=root' }, named), /keystone_roles/)
   assert.match(refusalOf({ keystoneCache: '3600' }, named), /keystone_cache/)
+  assert.match(refusalOf({ keystoneAccessKeys: true }, named), /needs a keystone_user/)
   assert.doesNotMatch(refusalOf({ identity: 'keystone', keystoneUrl: 'http://cbr:hunter2@keystone/v3' }), /hunter2/)
   const lonely = refusalOf({}, { ...named, OPENCBR_KEYSTONE_PASSWORD: 'hunter2' })
   assert.match(lonely, /go together/)

@@ -36,6 +36,7 @@ export interface ServeFlags {
   readonly keystoneUrl?: string
   readonly keystoneRoles?: string
   readonly keystoneCache?: string
+  readonly keystoneAccessKeys?: boolean
   readonly config?: string
 }
 
@@ -193,6 +194,13 @@ function readIdentity(flags: ServeFlags, environment: Environment, file: ConfigF
   if (cache !== undefined && (!/^\d{1,3}$/.test(cache.value) || Number(cache.value) > 300)) {
     throw new CommandFailure('usage', `The setting keystone_cache (${cache.from}) must be a text with a whole number of seconds up to 300.`)
   }
+  const accessKeys = pick(
+    flags.keystoneAccessKeys, asBoolean(given(environment, 'OPENCBR_KEYSTONE_ACCESS_KEYS'), 'OPENCBR_KEYSTONE_ACCESS_KEYS'), 'OPENCBR_KEYSTONE_ACCESS_KEYS',
+    file, 'keystone_access_keys', asBoolean,
+  )
+  if (accessKeys?.value === true && user === undefined) {
+    throw new CommandFailure('usage', `The setting keystone_access_keys (${accessKeys.from}) needs a keystone_user that reads them (OPENCBR_KEYSTONE_USER).`)
+  }
   const roles = text(flags.keystoneRoles, 'OPENCBR_KEYSTONE_ROLES', 'keystone_roles')
   return {
     keystone: {
@@ -200,6 +208,7 @@ function readIdentity(flags: ServeFlags, environment: Environment, file: ConfigF
       roles: roles === undefined ? keystoneRoles : parseRoles(roles),
       ...(user === undefined ? {} : { user }),
       ...(cache === undefined ? {} : { cacheSeconds: Number(cache.value) }),
+      ...(accessKeys === undefined ? {} : { accessKeys: accessKeys.value }),
     },
   }
 }
@@ -233,7 +242,7 @@ const MEMBERS = new Set([
   'data', 'database', 'master_key_file', 'storage', 'listen', 'allow_paths', 'region', 'strict_resources', 'share_servers_only', 'log_level',
   'jobs_per_agent', 'writers_per_vault', 'stuck_after', 'server_lease', 'prune_grace', 'tls_cert', 'tls_key', 'trust_proxy', 'request_timeout',
   'identity', 'keystone_url', 'keystone_user', 'keystone_password', 'keystone_user_domain', 'keystone_project', 'keystone_project_domain',
-  'keystone_roles', 'keystone_cache',
+  'keystone_roles', 'keystone_cache', 'keystone_access_keys',
 ])
 
 function readConfigFile(path: string | undefined, workingDirectory: string): ConfigFile | undefined {

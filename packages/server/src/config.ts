@@ -17,6 +17,8 @@ export interface KeystoneConfig {
   readonly roles: Readonly<Record<string, string>>
   /** For how long what Keystone says of a token is remembered; 60 by default. */
   readonly cacheSeconds?: number | undefined
+  /** Its EC2 credentials sign calls here. The user must be there, and then reads every secret of Keystone. */
+  readonly accessKeys?: boolean | undefined
 }
 
 export interface ServerConfig {

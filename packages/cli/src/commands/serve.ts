@@ -32,6 +32,7 @@ export function addServe(program: Command): void {
     .option('--keystone-roles <map>', 'what roles of Keystone give (OPENCBR_KEYSTONE_ROLES, default '
       + `${Object.entries(keystoneRoles).map((pair) => pair.join('=')).join(',')})`)
     .option('--keystone-cache <seconds>', 'for how long an answer of Keystone is remembered (OPENCBR_KEYSTONE_CACHE, default 60)')
+    .option('--keystone-access-keys', 'take calls signed by EC2 credentials of Keystone: its user then reads all secrets there (OPENCBR_KEYSTONE_ACCESS_KEYS)')
     .option('--prune-grace <time>', 'keep data that no backup needs any more for so long before its space is given back, as 24h (OPENCBR_PRUNE_GRACE, default 0s)')
     .option('--log-level <level>', `${LOG_LEVELS.join(', ')} (OPENCBR_LOG_LEVEL, default ${serveDefaults.logLevel})`)
     .option('--config <file>', 'JSON file with data, database, master_key_file, storage, listen, allow_paths, region, strict_resources, share_servers_only, log_level, tls_cert, tls_key, trust_proxy, prune_grace, the limits and the settings of Keystone (OPENCBR_CONFIG)')

@@ -2,9 +2,8 @@ import { timingSafeEqual } from 'node:crypto'
 import { isSignature, parseAuthorization, signedAtMs, verifySignature } from '@opencbr/contract'
 import type { Deps } from '../deps.ts'
 import type { Reader } from '../db/database.ts'
-import type { Row } from '../db/schema.ts'
 import { findGrantedProject, listGrantedProjects, readRights } from './assignment-store.ts'
-import type { TokenAuthenticator } from './authenticate-keystone.ts'
+import type { OutsideIdentity } from './authenticate-keystone.ts'
 import { accessKeyPurpose, makeIdentity, type Identity } from './identity.ts'
 import { findAccessKey, findUser, type UserAndDomain } from './identity-store.ts'
 import { findIdentityRevision, recallToken, rememberToken } from './token-memory.ts'
@@ -32,14 +31,14 @@ export interface Refused {
 /** How far the time of a signature may lie from the server's, either way. */
 const SIGNATURE_AGE_MAX_MS = 15 * 60 * 1000
 
-/** Says who calls by a request's credentials, or in a few words why they are refused. Tokens may be judged elsewhere. */
+/** Says who calls by a request's credentials, or in a few words why they are refused. Tokens may be judged elsewhere, and keys be known there. */
 export async function authenticate(
-  deps: Pick<Deps, 'db' | 'clock' | 'secrets'>, request: SignedRequest, outside?: TokenAuthenticator,
+  deps: Pick<Deps, 'db' | 'clock' | 'secrets'>, request: SignedRequest, outside?: OutsideIdentity,
 ): Promise<Identity | Refused> {
   const token = request.headers['x-auth-token']
-  if (typeof token === 'string' && token !== '') return outside === undefined ? authenticateToken(deps, token) : outside(token, request)
+  if (typeof token === 'string' && token !== '') return outside === undefined ? authenticateToken(deps, token) : outside.judgeToken(token, request)
   const { authorization } = request.headers
-  if (typeof authorization === 'string' && isSignature(authorization)) return authenticateSignature(deps, authorization, request)
+  if (typeof authorization === 'string' && isSignature(authorization)) return authenticateSignature(deps, authorization, request, outside)
   return { refused: 'x-auth-token not found' }
 }
 
@@ -68,7 +67,7 @@ async function identityOf(db: Reader, owner: UserAndDomain, projectId: string | 
 }
 
 async function authenticateSignature(
-  { db, clock, secrets }: Pick<Deps, 'db' | 'clock' | 'secrets'>, header: string, request: SignedRequest,
+  { db, clock, secrets }: Pick<Deps, 'db' | 'clock' | 'secrets'>, header: string, request: SignedRequest, outside: OutsideIdentity | undefined,
 ): Promise<Identity | Refused> {
   const refused = { refused: 'verify aksk signature fail' }
   const authorization = parseAuthorization(header)
@@ -79,11 +78,14 @@ async function authenticateSignature(
     return { refused: 'X-Sdk-Date lies more than 15 minutes from the time of the server' }
   }
   const key = await findAccessKey(db, authorization.accessKey, clock.now())
+  const elsewhere = key === undefined ? await outside?.findKey(authorization.accessKey) : undefined
+  if (elsewhere !== undefined && 'refused' in elsewhere) return elsewhere
   // An unknown key is verified too, against nothing, so that the time tells nobody which keys exist.
-  const secret = key === undefined ? '' : secrets.unseal(accessKeyPurpose(key.access_key), key.secret_sealed)
+  const secret = key === undefined ? elsewhere?.secretKey ?? '' : secrets.unseal(accessKeyPurpose(key.access_key), key.secret_sealed)
   const isRight = verifySignature(request, authorization, secret)
-  if (!isRight || key === undefined) return refused
-  if (!carriesToken(request, key)) return { refused: 'the header X-Security-Token does not belong to this access key' }
+  if (!isRight || (key === undefined && elsewhere === undefined)) return refused
+  if (!carriesToken(request, key?.security_token_hash ?? null)) return { refused: 'the header X-Security-Token does not belong to this access key' }
+  if (key === undefined) return elsewhere?.identity ?? refused
   const owner = await findUser(db, key.user_id)
   if (owner === undefined) return refused
   const isTemporary = key.security_token_hash !== null
@@ -95,11 +97,11 @@ async function authenticateSignature(
 }
 
 /** A temporary key comes with its token, which some clients leave unsigned; any other comes without one. */
-function carriesToken({ headers }: SignedRequest, key: Row<'access_keys'>): boolean {
+function carriesToken({ headers }: SignedRequest, tokenHash: string | null): boolean {
   const sent = headers['x-security-token']
   const isSent = typeof sent === 'string' && sent !== ''
-  if (key.security_token_hash === null) return !isSent
-  return isSent && timingSafeEqual(Buffer.from(hashToken(sent)), Buffer.from(key.security_token_hash))
+  if (tokenHash === null) return !isSent
+  return isSent && timingSafeEqual(Buffer.from(hashToken(sent)), Buffer.from(tokenHash))
 }
 
 /** The path decides; without a project there, the client's header, and then the user's first project. */

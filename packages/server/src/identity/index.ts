@@ -14,7 +14,7 @@ export {
   accessKeyToWire, assignmentToWire, domainToWire, groupToWire, projectToWire, roleToWire, userToWire,
 } from './administration-wire.ts'
 export { authenticate, type Refused, type SignedRequest } from './authenticate.ts'
-export { openKeystoneAuthenticator, type TokenAuthenticator } from './authenticate-keystone.ts'
+export { openKeystoneAuthenticator, type OutsideIdentity } from './authenticate-keystone.ts'
 export { bootstrapPath, makeBootstrapUser, updateBootstrapEndpoint, type Bootstrap } from './bootstrap.ts'
 export { confine, type ConfinedCall } from './confine.ts'
 export { createToken } from './create-token.ts'

@@ -4,7 +4,11 @@
  * Keystone's answer to a validation says who is at fault (its API reference, "Validate and show information for
  * token"): 404 the token asked about; 401 our own token, so we log in once more; 403 our user, who may not
  * validate. Without a user of our own the token vouches for itself, and 401 is about it too.
+ *
+ * Access keys can be asked about by a reader of the whole system only, so then that is what our user logs in as.
  */
+import { createHash } from 'node:crypto'
+import { parseCredential, parseEnabled, parseRoleNames, type KeystoneKey } from './keystone-key.ts'
 import { parseKeystoneToken, type KeystoneToken } from './keystone-token.ts'
 
 export interface KeystoneUser {
@@ -18,6 +22,8 @@ export interface KeystoneUser {
 export interface KeystoneClient {
   /** What Keystone says of a token; undefined: that it is not valid. Throws a `KeystoneTrouble` when it says neither. */
   readonly validate: (token: string) => Promise<KeystoneToken | undefined>
+  /** An access key that lets somebody in now, with its secret; undefined: there is none. Throws a `KeystoneTrouble` as above. */
+  readonly findKey: (accessKey: string) => Promise<KeystoneKey | undefined>
 }
 
 /** No verdict could be had; the message is for the operator's log. */
@@ -27,9 +33,17 @@ export class KeystoneTrouble extends Error {
 
 const ANSWER_MS_MAX = 5000
 
-/** `url` may end in `/v3` or not, as clients write it. */
-export function openKeystoneClient({ url, user }: { readonly url: string, readonly user?: KeystoneUser | undefined }): KeystoneClient {
-  const tokens = `${url.replace(/\/+$/, '').replace(/\/v3$/, '')}/v3/auth/tokens`
+export interface KeystoneClientOptions {
+  /** It may end in `/v3` or not, as clients write it. */
+  readonly url: string
+  readonly user?: KeystoneUser | undefined
+  /** Access keys are asked about: the user reads the whole system. */
+  readonly accessKeys?: boolean | undefined
+}
+
+export function openKeystoneClient({ url, user, accessKeys = false }: KeystoneClientOptions): KeystoneClient {
+  const base = `${url.replace(/\/+$/, '').replace(/\/v3$/, '')}/v3`
+  const tokens = `${base}/auth/tokens`
   let ownToken: Promise<string> | undefined
 
   async function ask(target: string, init: RequestInit): Promise<{ status: number, headers: Headers, body: unknown }> {
@@ -49,12 +63,14 @@ export function openKeystoneClient({ url, user }: { readonly url: string, readon
       body: JSON.stringify({
         auth: {
           identity: { methods: ['password'], password: { user: { name, password, domain: { name: domainName } } } },
-          scope: { project: { name: projectName, domain: { name: projectDomainName } } },
+          scope: accessKeys ? { system: { all: true } } : { project: { name: projectName, domain: { name: projectDomainName } } },
         },
       }),
     })
     const token = answer.headers.get('x-subject-token')
-    if (answer.status !== 201 || token === null) throw new KeystoneTrouble(`Keystone at ${url} answers ${answer.status} to the login of ${name}`)
+    if (answer.status !== 201 || token === null) {
+      throw new KeystoneTrouble(`Keystone at ${url} answers ${answer.status} to the login of ${name}${accessKeys ? ', who needs the role reader of the system' : ''}`)
+    }
     return token
   }
 
@@ -69,7 +85,14 @@ export function openKeystoneClient({ url, user }: { readonly url: string, readon
     return made
   }
 
-  async function askAbout(token: string, authority: string): ReturnType<typeof ask> {
+  /** With a token of our own; when it has ended, with a new one. */
+  async function askAs(own: KeystoneUser, send: (authority: string) => ReturnType<typeof ask>): ReturnType<typeof ask> {
+    const held = tokenOf(own)
+    const answer = await send(await held)
+    return answer.status === 401 ? send(await tokenOf(own, held)) : answer
+  }
+
+  function askAbout(token: string, authority: string): ReturnType<typeof ask> {
     return ask(`${tokens}?nocatalog`, {
       headers: {
         'x-auth-token': authority,
@@ -86,9 +109,7 @@ export function openKeystoneClient({ url, user }: { readonly url: string, readon
       answer = await askAbout(token, token)
       if (answer.status === 401) return undefined
     } else {
-      const held = tokenOf(user)
-      answer = await askAbout(token, await held)
-      if (answer.status === 401) answer = await askAbout(token, await tokenOf(user, held))
+      answer = await askAs(user, (authority) => askAbout(token, authority))
     }
     if (answer.status === 404) return undefined
     const described = answer.status === 200 ? parseKeystoneToken(answer.body) : undefined
@@ -98,7 +119,46 @@ export function openKeystoneClient({ url, user }: { readonly url: string, readon
       : `Keystone at ${url} answers ${answer.status} to a validation${answer.status === 200 ? ', in a form that is not its own' : ''}`)
   }
 
-  return { validate }
+  /** Undefined: there is no such thing. */
+  async function read(path: string): Promise<unknown> {
+    if (user === undefined) throw new KeystoneTrouble('Keystone is not asked about access keys without a user')
+    const answer = await askAs(user, (authority) => ask(base + path, { headers: { 'x-auth-token': authority } }))
+    if (answer.status === 200) return answer.body
+    if (answer.status === 404) return undefined
+    throw new KeystoneTrouble(answer.status === 403
+      ? `Keystone at ${url} does not let ${user.name} read access keys: its user needs the role reader of the system`
+      : `Keystone at ${url} answers ${answer.status} to a question about an access key`)
+  }
+
+  async function readDomain(id: string): Promise<{ readonly id: string, readonly name: string } | undefined> {
+    const domain = parseEnabled(await read(`/domains/${encodeURIComponent(id)}`), 'domain')
+    return domain === undefined ? undefined : { id: domain.id, name: domain.name }
+  }
+
+  async function findKey(accessKey: string): Promise<KeystoneKey | undefined> {
+    // Keystone makes the credential's id of the access key so.
+    const id = createHash('sha256').update(accessKey).digest('hex')
+    const credential = parseCredential(await read(`/credentials/${id}`), accessKey)
+    if (credential === undefined) return undefined
+    const { secretKey, userId, projectId } = credential
+    const [owner, project, assignments] = await Promise.all([
+      read(`/users/${userId}`).then((answer) => parseEnabled(answer, 'user')),
+      read(`/projects/${projectId}`).then((answer) => parseEnabled(answer, 'project')),
+      read(`/role_assignments?user.id=${userId}&scope.project.id=${projectId}&effective&include_names`),
+    ])
+    if (owner === undefined || project === undefined) return undefined
+    const roles = parseRoleNames(assignments)
+    if (roles === undefined) throw new KeystoneTrouble(`Keystone at ${url} lists roles in a form that is not its own`)
+    const [ownersDomain, projectsDomain] = await Promise.all([readDomain(owner.domainId), readDomain(project.domainId)])
+    // Who has no role there could have no token for it.
+    if (ownersDomain === undefined || projectsDomain === undefined || roles.length === 0) return undefined
+    return {
+      secretKey,
+      bearer: { user: { id: owner.id, name: owner.name, domain: ownersDomain }, project: { id: project.id, name: project.name, domain: projectsDomain }, roles },
+    }
+  }
+
+  return { validate, findKey }
 }
 
 function parseJson(text: string): unknown {

@@ -7,6 +7,9 @@ interface Named {
   readonly name: string
 }
 
+/** A project's id names a directory of vaults and a place in paths. */
+export const PROJECT_ID = /^[0-9a-f]{32}$/
+
 /** One rule of an application credential: it may only make calls that a rule describes. */
 export interface AccessRule {
   readonly service: string
@@ -38,8 +41,7 @@ export function parseKeystoneToken(answer: unknown): KeystoneToken | undefined {
   if (user === undefined || !Number.isFinite(expiresAt)) return undefined
   const wantsProject = member(token, 'project') !== undefined
   const project = wantsProject ? parsePlaced(member(token, 'project')) : undefined
-  // Its id names a directory of vaults and a place in paths.
-  if (wantsProject && (project === undefined || !/^[0-9a-f]{32}$/.test(project.id))) return undefined
+  if (wantsProject && (project === undefined || !PROJECT_ID.test(project.id))) return undefined
   const roles = (member(token, 'roles') ?? []) as unknown
   const rules = member(member(token, 'application_credential'), 'access_rules')
   const accessRules = rules === undefined || rules === null ? undefined : parseRules(rules)
@@ -59,12 +61,12 @@ function parsePlaced(value: unknown): Named & { domain: Named } | undefined {
   return named === undefined || domain === undefined ? undefined : { ...named, domain }
 }
 
-function parseNamed(value: unknown): Named | undefined {
+export function parseNamed(value: unknown): Named | undefined {
   const [id, name] = [member(value, 'id'), member(value, 'name')]
   return typeof id === 'string' && /^[\w-]{1,64}$/.test(id) && typeof name === 'string' ? { id, name } : undefined
 }
 
-function member(value: unknown, name: string): unknown {
+export function member(value: unknown, name: string): unknown {
   return typeof value === 'object' && value !== null && Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined
 }
 

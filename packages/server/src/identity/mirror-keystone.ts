@@ -1,6 +1,6 @@
 /**
  * Keystone's domains, projects and users as rows of ours, so that what names them (shares, tasks, lists of receivers)
- * finds them. Ids are Keystone's, and so are names, as they were when the token was validated last.
+ * finds them. Ids are Keystone's, and so are names, as they were when a token or key was looked at last.
  */
 import type { Deps } from '../deps.ts'
 import type { Transaction } from '../db/database.ts'
@@ -16,7 +16,7 @@ export interface Mirrored {
 }
 
 /** Makes or renames what the token names. Undefined when one of them was disabled here, as an operator may do. */
-export async function mirrorKeystone({ db, clock }: Pick<Deps, 'db' | 'clock'>, { user, project }: KeystoneToken): Promise<Mirrored | undefined> {
+export async function mirrorKeystone({ db, clock }: Pick<Deps, 'db' | 'clock'>, { user, project }: Pick<KeystoneToken, 'user' | 'project'>): Promise<Mirrored | undefined> {
   return db.transaction().execute(async (tx) => {
     const now = clock.now()
     for (const domain of new Map([user.domain, ...(project === undefined ? [] : [project.domain])].map((each) => [each.id, each])).values()) {
