@@ -3,11 +3,13 @@ import { databaseLocation, databasePath, masterKeyPath, type ServerConfig } from
 import { makeMasterKey, openDataDirectory, StartRefusal } from './data-directory.ts'
 import { hasMasterKey, verifyMasterKey } from './db/catalogue-facts.ts'
 import { checkAfterCrash } from './db/check-sqlite.ts'
-import { openDatabase, type Database } from './db/database.ts'
+import { openDatabase, openSqliteReader, type Database } from './db/database.ts'
 import { openSecrets, type Secrets } from './secrets.ts'
 
 export interface OpenCatalogue {
   readonly db: Database
+  /** For reading alone: with SQLite a connection of its own. */
+  readonly reads: Database
   readonly secrets: Secrets
   /** Closes the catalogue and lets another process have the directory. */
   readonly close: () => Promise<void>
@@ -20,16 +22,19 @@ export interface OpenCatalogue {
 export async function openCatalogue(config: ServerConfig): Promise<OpenCatalogue> {
   const directory = await openDataDirectory(config)
   let db: Database | undefined
+  let reads: Database | undefined
   async function close(): Promise<void> {
+    if (reads !== db) await reads?.destroy()
     await db?.destroy()
     directory.release()
   }
   try {
     if (config.database === undefined) checkAfterCrash(databasePath(config))
     db = await openDatabase(databaseLocation(config))
+    reads = config.database === undefined ? await openSqliteReader(databasePath(config)) : db
     const secrets = openSecrets(directory.masterKey ?? await makeFirstKey(config, db))
     await verifyMasterKey(db, secrets, masterKeyPath(config))
-    return { db, secrets, close }
+    return { db, reads, secrets, close }
   } catch (error) {
     await close()
     throw error

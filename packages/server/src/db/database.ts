@@ -2,7 +2,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { Kysely, type Transaction as KyselyTransaction } from 'kysely'
 import { migrate } from './migrate.ts'
 import { nodePostgresDialect } from './node-postgres-dialect.ts'
-import { nodeSqliteDialect } from './node-sqlite-dialect.ts'
+import { nodeSqliteDialect, type RunNow } from './node-sqlite-dialect.ts'
 import { isPostgresUrl, openPostgresPool } from './postgres-pool.ts'
 import type { Schema } from './schema.ts'
 
@@ -31,6 +31,32 @@ export async function openDatabase(location: string): Promise<Database> {
     await db.destroy()
     throw error
   }
+}
+
+const immediate = new WeakMap<object, RunNow>()
+
+/** How statements run at once on a connection of `openSqliteReader`; undefined on all others. */
+export function runNowOf(db: Reader): RunNow | undefined {
+  return immediate.get(db)
+}
+
+const READER_CACHE_KB = 16 * 1024
+
+/**
+ * A further connection to a catalogue in a file, that only reads: it sees what is committed, waits for no transaction of
+ * another connection, and has none itself, so `runStatement` needs no queue for it. The file has been opened by
+ * `openDatabase` before.
+ */
+export async function openSqliteReader(path: string): Promise<Database> {
+  const file = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS, readOnly: true })
+  file.exec('pragma temp_store = memory')
+  file.exec(`pragma cache_size = -${READER_CACHE_KB}`)
+  const dialect = nodeSqliteDialect(file)
+  const db = new Kysely<Schema>({ dialect })
+  immediate.set(db, dialect.runNow)
+  // Kysely closes what it has used, and nothing else.
+  await db.connection().execute(async () => {})
+  return db
 }
 
 /**

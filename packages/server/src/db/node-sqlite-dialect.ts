@@ -11,10 +11,20 @@ import {
 /** Beyond this many, rarely used statements are prepared anew; a server uses about a hundred. */
 const STATEMENTS_KEPT_MAX = 500
 
-export function nodeSqliteDialect(database: DatabaseSync): Dialect {
+/** Runs a compiled statement at once, without Kysely between. */
+export type RunNow = <Row>(query: Pick<CompiledQuery, 'sql' | 'parameters'>) => QueryResult<Row>
+
+export interface NodeSqliteDialect extends Dialect {
+  /** For connections that only read: nothing waits for its turn, so nothing may be in a transaction. */
+  readonly runNow: RunNow
+}
+
+export function nodeSqliteDialect(database: DatabaseSync): NodeSqliteDialect {
+  const connection = new NodeSqliteConnection(database)
   return {
+    runNow: (query) => connection.run(query),
     createAdapter: () => new SqliteAdapter(),
-    createDriver: () => new NodeSqliteDriver(database),
+    createDriver: () => new NodeSqliteDriver(database, connection),
     createIntrospector: (db: Kysely<unknown>) => new SqliteIntrospector(db),
     createQueryCompiler: () => new SqliteQueryCompiler(),
   }
@@ -36,7 +46,7 @@ class NodeSqliteConnection implements DatabaseConnection {
 
   executeQuery<Row>(query: CompiledQuery): Promise<QueryResult<Row>> {
     // A promise even for a thrown error: callers only ever await.
-    return Promise.resolve().then(() => this.#run<Row>(query))
+    return Promise.resolve().then(() => this.run<Row>(query))
   }
 
   async *streamQuery<Row>(query: CompiledQuery): AsyncIterableIterator<QueryResult<Row>> {
@@ -44,7 +54,7 @@ class NodeSqliteConnection implements DatabaseConnection {
     for (const row of statement.iterate(...(query.parameters as SQLInputValue[]))) yield { rows: [row as Row] }
   }
 
-  #run<Row>(query: CompiledQuery): QueryResult<Row> {
+  run<Row>(query: Pick<CompiledQuery, 'sql' | 'parameters'>): QueryResult<Row> {
     const { statement, answersRows } = this.#prepare(query.sql)
     const parameters = query.parameters as SQLInputValue[]
     if (answersRows) return { rows: statement.all(...parameters) as Row[] }
@@ -69,9 +79,9 @@ class NodeSqliteDriver implements Driver {
   readonly #waiting: (() => void)[] = []
   #taken = false
 
-  constructor(database: DatabaseSync) {
+  constructor(database: DatabaseSync, connection: NodeSqliteConnection) {
     this.#database = database
-    this.#connection = new NodeSqliteConnection(database)
+    this.#connection = connection
   }
 
   async init(): Promise<void> {}

@@ -3,7 +3,7 @@
  * with Kysely takes longer than running it where an index finds the rows at once.
  */
 import { type Compilable, type CompiledQuery } from 'kysely'
-import type { Reader } from './database.ts'
+import { runNowOf, type Reader } from './database.ts'
 import { dialectOf } from './dialect.ts'
 
 /** Stands for a value while a statement is built. */
@@ -42,8 +42,10 @@ export async function runStatement<Values extends StatementValues, Row>(
     if (known.size >= STATEMENTS_KEPT_MAX) known.clear()
     known.set(key, statement)
   }
-  const { rows } = await db.executeQuery<Row>({ ...statement, parameters: statement.parameters.map((each) => fill(each, values)) })
-  return rows
+  const parameters = statement.parameters.map((each) => fill(each, values))
+  const runNow = runNowOf(db)
+  if (runNow !== undefined) return runNow<Row>({ sql: statement.sql, parameters }).rows
+  return (await db.executeQuery<Row>({ ...statement, parameters })).rows
 }
 
 function slotsOf<Values extends StatementValues>(values: Values): Values {
