@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
+import { availableParallelism } from 'node:os'
 import { delimiter, resolve } from 'node:path'
 import type { ServerConfig } from '@opencbr/server'
 import { openStorage, parseStorageAddress, StorageFailure, storageOptionsFromEnvironment } from '@opencbr/storage'
@@ -32,6 +33,7 @@ export interface ServeFlags {
   readonly tlsKey?: string
   readonly trustProxy?: string
   readonly requestTimeout?: string
+  readonly listThreads?: string
   readonly identity?: string
   readonly keystoneUrl?: string
   readonly keystoneRoles?: string
@@ -135,16 +137,19 @@ function readPruneGrace(setting: Setting<string> | undefined): Pick<ServerConfig
   return { pruneGraceMs }
 }
 
-/** Those that are not given are left to the server. */
+/** Beyond this many, pages come out of the one thread that sends them no faster. */
+const LIST_THREADS_MAX = 4
+
+/** Those that are not given are left to the server; how many threads are good depends on the machine. */
 function readLimits(
   flags: ServeFlags, environment: Environment, file: ConfigFile | undefined,
-): Pick<ServerConfig, 'jobsPerAgent' | 'writersPerVault' | 'stuckAfterSeconds' | 'serverLeaseSeconds' | 'requestSeconds'> {
-  const count = (flag: string | undefined, variable: string, member: string): number | undefined => {
+): Pick<ServerConfig, 'jobsPerAgent' | 'writersPerVault' | 'stuckAfterSeconds' | 'serverLeaseSeconds' | 'requestSeconds' | 'listThreads'> {
+  const count = (flag: string | undefined, variable: string, member: string, least = 1): number | undefined => {
     const setting = pick<unknown>(flag, given(environment, variable), variable, file, member, (value) => value)
     if (setting === undefined) return undefined
     const number = typeof setting.value === 'number' || /^\d{1,9}$/.test(String(setting.value)) ? Number(setting.value) : Number.NaN
-    if (Number.isInteger(number) && number >= 1) return number
-    throw new CommandFailure('usage', `The setting ${member} (${setting.from}) must be a whole number from 1 on.`)
+    if (Number.isInteger(number) && number >= least) return number
+    throw new CommandFailure('usage', `The setting ${member} (${setting.from}) must be a whole number from ${least} on.`)
   }
   const limits = {
     jobsPerAgent: count(flags.jobsPerAgent, 'OPENCBR_JOBS_PER_AGENT', 'jobs_per_agent'),
@@ -152,6 +157,7 @@ function readLimits(
     stuckAfterSeconds: count(flags.stuckAfter, 'OPENCBR_STUCK_AFTER', 'stuck_after'),
     serverLeaseSeconds: count(flags.serverLease, 'OPENCBR_SERVER_LEASE', 'server_lease'),
     requestSeconds: count(flags.requestTimeout, 'OPENCBR_REQUEST_TIMEOUT', 'request_timeout'),
+    listThreads: count(flags.listThreads, 'OPENCBR_LIST_THREADS', 'list_threads', 0) ?? Math.min(LIST_THREADS_MAX, availableParallelism()),
   }
   return Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined))
 }
@@ -240,7 +246,7 @@ interface ConfigFile {
 
 const MEMBERS = new Set([
   'data', 'database', 'master_key_file', 'storage', 'listen', 'allow_paths', 'region', 'strict_resources', 'share_servers_only', 'log_level',
-  'jobs_per_agent', 'writers_per_vault', 'stuck_after', 'server_lease', 'prune_grace', 'tls_cert', 'tls_key', 'trust_proxy', 'request_timeout',
+  'jobs_per_agent', 'writers_per_vault', 'stuck_after', 'server_lease', 'prune_grace', 'tls_cert', 'tls_key', 'trust_proxy', 'request_timeout', 'list_threads',
   'identity', 'keystone_url', 'keystone_user', 'keystone_password', 'keystone_user_domain', 'keystone_project', 'keystone_project_domain',
   'keystone_roles', 'keystone_cache', 'keystone_access_keys',
 ])

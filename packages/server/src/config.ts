@@ -40,6 +40,8 @@ export interface ServerConfig {
   readonly tls?: { readonly certFile: string, readonly keyFile: string } | undefined
   /** Addresses and networks (10.0.0.0/8) of proxies whose X-Forwarded-For, -Proto and -Host are believed. */
   readonly trustProxy?: readonly string[] | undefined
+  /** Threads that put long lists together, when the catalogue is SQLite's; without any, whoever calls meanwhile waits. */
+  readonly listThreads?: number | undefined
   /** How long a client may take to send a request; 60 by default. */
   readonly requestSeconds?: number | undefined
   readonly region: string

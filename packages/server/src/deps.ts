@@ -7,6 +7,8 @@ import type { Secrets } from './secrets.ts'
 /** What verbs are given. A verb that needs less asks for less: `Pick<Deps, 'db' | 'clock'>`. */
 export interface Deps {
   readonly db: Database
+  /** A connection that only reads, and waits for no transaction; where there is none, the one above. */
+  readonly reads: Database
   readonly clock: Clock
   readonly config: ServerConfig
   readonly secrets: Secrets

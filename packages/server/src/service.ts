@@ -1,14 +1,19 @@
 /** Puts the service together: data directory, catalogue, identity, routes, listener. */
+import { compile as compileTrust } from '@fastify/proxy-addr'
 import type { FastifyInstance } from 'fastify'
 import { openAgentHost, type AgentHostOptions } from './agent-host/index.ts'
 import { openAudit } from './audit/index.ts'
+import { isShortPage, openBackupPages, openPageThreads, type MakeBackupPage, type PageThreads } from './backups/index.ts'
 import { systemClock, type Clock } from './clock.ts'
-import type { ServerConfig } from './config.ts'
+import { databasePath, type ServerConfig } from './config.ts'
 import { StartRefusal } from './data-directory.ts'
 import type { Deps } from './deps.ts'
 import { keepManifests } from './catalog/index.ts'
+import type { Database } from './db/database.ts'
+import { openRevisions } from './db/revisions.ts'
 import { createApp } from './http/app.ts'
 import { openListener, type Listener } from './http/listener.ts'
+import { openQuickAnswers } from './http/quick-answers.ts'
 import type { Route } from './http/route.ts'
 import { administrationRoutes } from './http/routes/administration-routes.ts'
 import { agentRoutes } from './http/routes/agent-routes.ts'
@@ -31,7 +36,7 @@ import { tagRoutes } from './http/routes/tag-routes.ts'
 import { unsupportedRoutes } from './http/routes/unsupported-routes.ts'
 import { vaultRoutes } from './http/routes/vault-routes.ts'
 import { verifyRoutes } from './http/routes/verify-routes.ts'
-import { authenticate, confine, makeBootstrapUser, openKeystoneAuthenticator, updateBootstrapEndpoint } from './identity/index.ts'
+import { authenticate, confine, makeBootstrapUser, openKeystoneAuthenticator, recallTokenText, updateBootstrapEndpoint } from './identity/index.ts'
 import { openScheduler, type Scheduler, type SchedulerOptions } from './scheduler/index.ts'
 import { openCatalogue, type OpenCatalogue } from './open-catalogue.ts'
 import { joinServers } from './servers/index.ts'
@@ -61,8 +66,8 @@ export interface ServiceOverrides {
   readonly scheduler?: SchedulerOptions | undefined
 }
 
-/** Every operation that the server answers. */
-export function allRoutes(deps: Deps): Route[] {
+/** Every operation that the server answers. `makeBackupPage`: elsewhere than here and now. */
+export function allRoutes(deps: Deps, makeBackupPage = openBackupPages(deps.reads)): Route[] {
   const routes = [
     ...serviceRoutes(deps),
     ...identityRoutes(deps),
@@ -75,7 +80,7 @@ export function allRoutes(deps: Deps): Route[] {
     ...auditRoutes(deps),
     ...protectableRoutes(deps),
     ...agentRoutes(deps),
-    ...backupRoutes(deps),
+    ...backupRoutes(deps, makeBackupPage),
     ...checkpointRoutes(deps),
     ...memberRoutes(deps),
     ...featureRoutes(deps),
@@ -104,35 +109,48 @@ export async function openService(config: ServerConfig, overrides: ServiceOverri
 }
 
 async function assemble(
-  config: ServerConfig, overrides: ServiceOverrides, { db, secrets, close: closeCatalogue }: OpenCatalogue,
+  config: ServerConfig, overrides: ServiceOverrides, { db, reads, secrets, close: closeCatalogue }: OpenCatalogue,
 ): Promise<Service> {
+  const tell = (text: string): void => {
+    if (config.logLevel !== 'silent') process.stderr.write(`${text}\n`)
+  }
+  const pages = openPages(config, reads, tell)
   const deps: Deps = {
     db,
+    reads,
     clock: overrides.clock ?? systemClock(),
     config,
     secrets,
     wakeAgents: () => agents?.wake(),
-    reader: openReaderHost((text) => {
-      if (config.logLevel !== 'silent') process.stderr.write(`reader host: ${text}\n`)
-    }),
+    reader: openReaderHost((text) => tell(`reader host: ${text}`)),
   }
-  const listener = openListener(config, (text) => {
-    if (config.logLevel !== 'silent') process.stderr.write(`${text}\n`)
-  })
+  const listener = openListener(config, tell)
   let refusal: string | undefined
   let retire: (() => void) | undefined
   await makeBootstrapUser(deps)
   const audit = await openAudit(deps)
-  const keystone = config.keystone === undefined ? undefined : openKeystoneAuthenticator(deps, config.keystone, (text) => {
-    if (config.logLevel !== 'silent') process.stderr.write(`identity: ${text}\n`)
+  const keystone = config.keystone === undefined ? undefined : openKeystoneAuthenticator(deps, config.keystone, (text) => tell(`identity: ${text}`))
+  const routes = allRoutes(deps, pages.makePage)
+  const isTrusted = compileTrust([...config.trustProxy ?? []])
+  const trusts = (address: string): boolean => isTrusted(address, 0)
+  let isClosing = false
+  // The framework logs every call at these levels, and tokens of an outside Keystone are none that are remembered here.
+  const isLogged = config.logLevel === 'info' || config.logLevel === 'debug'
+  const quick = isLogged || keystone !== undefined ? undefined : openQuickAnswers({
+    routes,
+    readRevisions: openRevisions(reads),
+    recallToken: (token, revision) => recallTokenText(db, token, revision, deps.clock.now()),
+    isOpen: () => refusal === undefined && !isClosing,
+    isTrusted: trusts,
   })
   const app = createApp({
-    routes: allRoutes(deps),
+    routes,
+    quick,
     authenticate: (request) => authenticate(deps, request, keystone),
     confine: (seen, call) => confine(deps.db, seen, call),
     audit,
     makeServer: listener.makeServer,
-    trustProxy: config.trustProxy ?? [],
+    isTrusted: trusts,
     clock: deps.clock,
     refusal: () => refusal,
     logLevel: config.logLevel,
@@ -166,11 +184,13 @@ async function assemble(
   }
   let closing: Promise<void> | undefined
   async function closeOnce(): Promise<void> {
+    isClosing = true
     // A client that never ends its request must not keep the server from ending.
     listener.close()
     stopScrubbing?.()
     const impatience = setTimeout(() => app.server.closeAllConnections(), CALLS_PATIENCE_MS)
     await Promise.all([app.close().finally(() => clearTimeout(impatience)), agents?.close(), scheduler.close()])
+    await pages.close()
     await audit.close()
     await deps.reader.close()
     await manifests?.close()
@@ -183,6 +203,16 @@ async function assemble(
     return closing
   }
   return { app, deps, scheduler, reloadCertificate: listener.reload, listen, close, [Symbol.asyncDispose]: close }
+}
+
+/** Short pages are made here and now, others in threads where there are some. On PostgreSQL nothing here waits for a page anyway. */
+function openPages(config: ServerConfig, reads: Database, tell: (text: string) => void): PageThreads {
+  const makeHere = openBackupPages(reads)
+  const threadsMax = config.database === undefined ? config.listThreads ?? 0 : 0
+  if (threadsMax === 0) return { makePage: makeHere, close: async () => {} }
+  const threads = openPageThreads(databasePath(config), threadsMax, tell)
+  const makePage: MakeBackupPage = (projectId, listing) => (isShortPage(listing) ? makeHere : threads.makePage)(projectId, listing)
+  return { makePage, close: threads.close }
 }
 
 /** An address that a client on this machine can use, also when the server listens on all of them. */

@@ -1,4 +1,6 @@
 export { openBackupLists } from './backup-lists.ts'
+export { isShortPage, openBackupPages, type MakeBackupPage } from './backup-pages.ts'
+export { openPageThreads, type PageThreads } from './page-threads.ts'
 export { changeBackup, deleteBackupRows, findBackup, insertBackups } from './backup-store.ts'
 export { documentOf, metadataToWire, shownBackupToWire } from './backup-wire.ts'
 export { deleteBackup, expireBackup } from './delete-backup.ts'

@@ -8,7 +8,7 @@ import type { Row } from '../db/schema.ts'
 import type { BackupId, DomainId, ProjectId, UserId, VaultId } from '../ids.ts'
 import { populate } from '../populate/index.ts'
 import { backupPageToWire, documentOf } from './backup-wire.ts'
-import { openBackupLists } from './index.ts'
+import { openBackupLists, openBackupPages } from './index.ts'
 import { listBackups, openListMemory, parseListing } from './list-backups.ts'
 
 const PROJECT = 'f'.repeat(32) as ProjectId
@@ -141,7 +141,7 @@ test('the documents of rows are their wire form, whatever stands in them', async
 })
 
 test('an answer is used again until something changes that it shows', async () => {
-  const answer = openBackupLists({ db })
+  const answer = openBackupLists(db, openBackupPages(db))
   const first = await answer(PROJECT, { limit: 3 })
   assert.equal(await answer(PROJECT, { limit: 3 }), first)
   assert.notEqual((await answer(PROJECT, { limit: 4 })).tag, first.tag)

@@ -3,7 +3,6 @@
  * into answers. Order for every call: read the raw body, authenticate (signatures cover the raw
  * bytes), match the path's project, check the action, validate, handle.
  */
-import { randomUUID } from 'node:crypto'
 import { STATUS_CODES, type RequestListener, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type HTTPMethods } from 'fastify'
@@ -13,10 +12,13 @@ import { isOutage } from '../db/outage.ts'
 import { narrowEnterpriseProjects } from '../enterprise-projects.ts'
 import { Failure, failures } from '../failures.ts'
 import { administrationOf, enterpriseProjectsFor, IdentityFailure, mayInProject, type ConfinedCall, type Identity, type Refused, type SignedRequest } from '../identity/index.ts'
+import { bytesOf } from './answer-bytes.ts'
 import { entryOf, isAudited, joinTargets, targetsOfAnswer, type AuditedCall } from './audit-call.ts'
 import { chooseEncoding, compress } from './compression.ts'
 import { parseBody, parseText, withoutNulls } from './parse-input.ts'
+import type { QuickAnswers } from './quick-answers.ts'
 import { GatewayRefusal, notPermitted } from './refusal.ts'
+import { newRequestId } from './request-id.ts'
 import type { Answer, Call, Route } from './route.ts'
 
 declare module 'fastify' {
@@ -38,8 +40,10 @@ export interface AppOptions {
   readonly audit: Pick<Audit, 'begin' | 'record'>
   readonly clock: Clock
   readonly makeServer: (handler: RequestListener) => Server
-  /** Addresses and networks of proxies that are believed about whom they speak for. */
-  readonly trustProxy: readonly string[]
+  /** Whether an address is that of a proxy that is believed about whom it speaks for. */
+  readonly isTrusted: (address: string) => boolean
+  /** Answers some calls without the framework. */
+  readonly quick: QuickAnswers | undefined
   /** Why the server takes no calls any more, for whoever calls; undefined while it does. */
   readonly refusal?: () => string | undefined
   /** 'silent' in tests; fastify's logger writes structured lines to stderr. */
@@ -51,8 +55,8 @@ const RETRY_AFTER_SECONDS = 5
 
 export function createApp(options: AppOptions): FastifyInstance {
   const app = Fastify({
-    serverFactory: (handler) => options.makeServer(handler as RequestListener),
-    trustProxy: options.trustProxy.length === 0 ? false : [...options.trustProxy],
+    serverFactory: (handler) => options.makeServer(options.quick?.(handler as RequestListener) ?? handler as RequestListener),
+    trustProxy: options.isTrusted,
     bodyLimit: BODY_BYTES_MAX,
     genReqId: newRequestId,
     logger: options.logLevel === 'silent' ? false : { level: options.logLevel, stream: process.stderr },
@@ -120,10 +124,6 @@ function securityHeaders(request: FastifyRequest): Record<string, string> {
     // Said over plain HTTP it would be ignored, and without TLS it would lock people out.
     ...(request.protocol === 'https' ? { 'strict-transport-security': 'max-age=31536000' } : {}),
   }
-}
-
-function newRequestId(): string {
-  return randomUUID().replaceAll('-', '')
 }
 
 /** Carries a call out, and tells the audit trail: before it is let in, when it may change something, and before it is answered. */
@@ -322,7 +322,7 @@ async function send(reply: FastifyReply, { status, body, headers, stream }: Answ
     await reply.send()
     return
   }
-  const bytes = Buffer.isBuffer(body) ? body : Buffer.from(typeof body === 'string' ? body : JSON.stringify(body))
+  const bytes = bytesOf(body)
   void reply.header('content-type', 'application/json; charset=utf-8')
   const encoding = chooseEncoding(reply.request.headers['accept-encoding'], bytes.length)
   if (encoding === undefined) {

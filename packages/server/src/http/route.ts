@@ -7,6 +7,7 @@ import type { Readable } from 'node:stream'
 import type { Static, TObject, TSchema } from 'typebox'
 import type { AuditCredential } from '@opencbr/contract'
 import type { Identity } from '../identity/identity.ts'
+import type { ProjectId } from '../ids.ts'
 import type { NamedUser } from '../identity/index.ts'
 
 /**
@@ -46,6 +47,16 @@ export interface Call<Params, Query, Body> {
   readonly address: string
 }
 
+/** What the short way knows of a call (`http/quick-answers.ts`). */
+export interface ListCall<Query> {
+  readonly projectId: ProjectId
+  readonly query: Query
+  /** Lower-case names. */
+  readonly headers: Call<unknown, unknown, unknown>['headers']
+  /** Of the project's listings of backups, when that has been read for this call. */
+  readonly backupsRevision?: number
+}
+
 export interface RouteSchemas<Params extends TObject, Query extends TObject, Body extends TSchema> {
   readonly params?: Params
   readonly query?: Query
@@ -68,10 +79,12 @@ export interface Route {
   readonly summary: string
   readonly schemas: RouteSchemas<TObject, TObject, TSchema>
   readonly handle: (call: Call<never, never, never>) => Promise<Answer>
+  /** What `handle` does, for lists of a project that look at nothing else of a call: it may be answered the short way. */
+  readonly quick?: (call: ListCall<never>) => Promise<Answer>
 }
 
 interface RouteDeclaration<Params extends TObject, Query extends TObject, Body extends TSchema>
-  extends Omit<Route, 'schemas' | 'handle'> {
+  extends Omit<Route, 'schemas' | 'handle' | 'quick'> {
   readonly schemas: RouteSchemas<Params, Query, Body>
   readonly handle: (call: Call<Static<Params>, Static<Query>, Static<Body>>) => Promise<Answer>
 }
@@ -83,6 +96,21 @@ export function route<
   return declaration
 }
 
+interface ListDeclaration<Query extends TObject> extends Omit<RouteDeclaration<TObject, Query, TSchema>, 'method' | 'handle'> {
+  readonly access: { readonly kind: 'project', readonly action: string }
+  readonly list: (call: ListCall<Static<Query>>) => Promise<Answer>
+}
+
+/** Declares a list of a project that only reads, and reads nothing but the catalogue. */
+export function listRoute<Query extends TObject = TObject>({ list, ...declaration }: ListDeclaration<Query>): Route {
+  return {
+    ...declaration,
+    method: 'GET',
+    handle: (call: Call<never, never, never>) => list({ projectId: projectOf(call).id, query: call.query, headers: call.headers }),
+    quick: list,
+  }
+}
+
 export const ok = (body: unknown): Answer => ({ status: 200, body })
 export const accepted = (body: unknown): Answer => ({ status: 202, body })
 export const noContent: Answer = { status: 204 }
@@ -91,7 +119,7 @@ export const noContent: Answer = { status: 204 }
  * A body with an entity tag; without the body when the client has it already. The tag is a weak one:
  * compressed or not, it is the same answer.
  */
-export function okTagged(body: unknown, tag: string, { headers }: Pick<Call<unknown, unknown, unknown>, 'headers'>): Answer {
+export function okTagged(body: unknown, tag: string, { headers }: Pick<ListCall<unknown>, 'headers'>): Answer {
   const etag = `W/"${tag}"`
   const known = headers['if-none-match']
   const isKnown = typeof known === 'string' && (known.trim() === '*' || known.split(',').some((each) => each.trim().replace(/^W\//, '') === `"${tag}"`))

@@ -26,3 +26,4 @@ export { listDomainProjects, listDomains, listProjects, listUsers } from './list
 export { openLoginThrottle, type LoginThrottle } from './login-throttle.ts'
 export type { Page } from './named-store.ts'
 export { builtInRoles, permits } from './role.ts'
+export { recallTokenText } from './token-memory.ts'

@@ -6,6 +6,7 @@ import type { Micros } from '../clock.ts'
 import type { Reader } from '../db/database.ts'
 import { runStatement } from '../db/statements.ts'
 import type { Identity } from './identity.ts'
+import { hashToken } from './token-store.ts'
 
 interface KnownToken {
   readonly revision: number
@@ -36,6 +37,11 @@ export async function findIdentityRevision(db: Reader): Promise<number> {
 export function recallToken(db: Reader, hash: string, revision: number, now: Micros): Identity | undefined {
   const known = memoryOf(db).get(hash)
   return known !== undefined && known.revision === revision && known.expiresAt > now ? known.identity : undefined
+}
+
+/** For calls that know the revision already. */
+export function recallTokenText(db: Reader, token: string, revision: number, now: Micros): Identity | undefined {
+  return recallToken(db, hashToken(token), revision, now)
 }
 
 export function rememberToken(db: Reader, hash: string, token: KnownToken): void {

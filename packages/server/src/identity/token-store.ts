@@ -1,12 +1,12 @@
 /** SQL of tokens. The database knows a token's hash only: who reads it cannot act with it. */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { Micros } from '../clock.ts'
 import type { Reader, Transaction } from '../db/database.ts'
 import type { NewRow, Row } from '../db/schema.ts'
 import type { UserId } from '../ids.ts'
 
 export function hashToken(token: string): string {
-  return createHash('sha256').update(token).digest('hex')
+  return hash('sha256', token, 'hex')
 }
 
 export async function insertToken(tx: Transaction, token: string, row: Omit<NewRow<'tokens'>, 'token_hash'>): Promise<void> {

@@ -4,23 +4,22 @@ import {
 } from '@opencbr/contract'
 import {
   deleteBackup, metadataToWire, openBackupLists, restoreBackup, showBackup, showMetadata,
-  shownBackupToWire, updateBackup,
+  shownBackupToWire, updateBackup, type MakeBackupPage,
 } from '../../backups/index.ts'
 import type { Deps } from '../../deps.ts'
-import { accepted, noContent, ok, okTagged, projectOf, route, type Route } from '../route.ts'
+import { accepted, listRoute, noContent, ok, okTagged, projectOf, route, type Route } from '../route.ts'
 
-export function backupRoutes(deps: Deps): Route[] {
-  const answerList = openBackupLists(deps)
+export function backupRoutes(deps: Deps, makePage: MakeBackupPage): Route[] {
+  const answerList = openBackupLists(deps.reads, makePage)
   return [
-    route({
+    listRoute({
       operationId: 'listBackups',
-      method: 'GET',
       path: '/v3/:project_id/backups',
       access: { kind: 'project', action: 'cbr:backups:list' },
       summary: 'List backups',
       schemas: { query: ListBackupsQuery, response: { 200: ListBackupsResponse } },
-      async handle(call) {
-        const { body, tag } = await answerList(projectOf(call).id, call.query)
+      async list(call) {
+        const { body, tag } = await answerList(call.projectId, call.query, call.backupsRevision)
         return okTagged(body, tag, call)
       },
     }),

@@ -3,20 +3,19 @@ import type { Deps } from '../../deps.ts'
 import { operationLogToWire, listOperationLogs, showOperationLog } from '../../operations/index.ts'
 import { cancelTask, retryTask } from '../../tasks/index.ts'
 import { assertMay } from '../refusal.ts'
-import { accepted, identityOf, ok, projectOf, route, type Route } from '../route.ts'
+import { accepted, identityOf, listRoute, ok, projectOf, route, type Route } from '../route.ts'
 
 export function operationLogRoutes(deps: Deps): Route[] {
   const { db } = deps
   return [
-    route({
+    listRoute({
       operationId: 'listOpLogs',
-      method: 'GET',
       path: '/v3/:project_id/operation-logs',
       access: { kind: 'project', action: 'cbr:tasks:list' },
       summary: 'List tasks',
       schemas: { query: ListOperationLogsQuery, response: { 200: ListOperationLogsAnswer } },
-      handle: async (call) => {
-        const { rows, count, limit, offset } = await listOperationLogs(db, projectOf(call).id, call.query)
+      async list({ projectId, query }) {
+        const { rows, count, limit, offset } = await listOperationLogs(deps.reads, projectId, query)
         return ok({ operation_logs: rows.map(operationLogToWire), count, limit, offset })
       },
     }),

@@ -8,7 +8,7 @@ import {
   bindPolicy, createPolicy, deletePolicy, listPolicies, listPolicyRuns, policyRunToWire, policyToWire, previewPolicy, scheduleToWire,
   setPolicyTimeZone, showPolicy, unbindPolicy, updatePolicy, type Bound,
 } from '../../policies/index.ts'
-import { noContent, ok, projectOf, route, type Route } from '../route.ts'
+import { listRoute, noContent, ok, projectOf, route, type Route } from '../route.ts'
 
 /** The cloud shows all policies of a project in one page, and says so in these words. */
 const WHOLE_LIST = { limit: 1000, offset: 0 }
@@ -19,15 +19,14 @@ export function policyRoutes(deps: Deps): Route[] {
 
 function wholePolicyRoutes(deps: Deps): Route[] {
   return [
-    route({
+    listRoute({
       operationId: 'listPolicies',
-      method: 'GET',
       path: '/v3/:project_id/policies',
       access: { kind: 'project', action: 'cbr:policies:list' },
       summary: 'List policies',
       schemas: { query: ListPoliciesQuery, response: { 200: ListPoliciesAnswer } },
-      async handle(call) {
-        const views = await listPolicies(deps.db, projectOf(call).id, call.query)
+      async list({ projectId, query }) {
+        const views = await listPolicies(deps.reads, projectId, query)
         return ok({ policies: views.map(policyToWire), count: views.length, ...WHOLE_LIST })
       },
     }),

@@ -8,7 +8,7 @@ import {
   addResources, createVault, deleteVault, listExternalVaults, listStorageUsage, listVaults, migrateResources, removeResources, setResources, showRecoveryKit, showSummary,
   showVault, updateVault, updateVaults, vaultToWire,
 } from '../../vaults/index.ts'
-import { noContent, ok, projectOf, route, type Call, type Route } from '../route.ts'
+import { listRoute, noContent, ok, projectOf, route, type Call, type Route } from '../route.ts'
 
 export function vaultRoutes(deps: Deps): Route[] {
   return [...wholeVaultRoutes(deps), ...vaultResourceRoutes(deps)]
@@ -20,15 +20,14 @@ function callerOf(call: Call<unknown, unknown, unknown>) {
 
 function wholeVaultRoutes(deps: Deps): Route[] {
   return [
-    route({
+    listRoute({
       operationId: 'listVault',
-      method: 'GET',
       path: '/v3/:project_id/vaults',
       access: { kind: 'project', action: 'cbr:vaults:list' },
       summary: 'List vaults',
       schemas: { query: ListVaultsQuery, response: { 200: ListVaultsAnswer } },
-      async handle(call) {
-        const { views, count, limit, offset } = await listVaults(deps.db, projectOf(call).id, call.query)
+      async list({ projectId, query }) {
+        const { views, count, limit, offset } = await listVaults(deps.reads, projectId, query)
         return ok({ vaults: views.map(vaultToWire), count, limit, offset })
       },
     }),
@@ -80,15 +79,14 @@ function wholeVaultRoutes(deps: Deps): Route[] {
         return ok({ vaults: views.map(vaultToWire), count, limit, offset })
       },
     }),
-    route({
+    listRoute({
       operationId: 'showStorageUsage',
-      method: 'GET',
       path: '/v3/:project_id/storage_usage',
       access: { kind: 'project', action: 'cbr:vaults:list' },
       summary: 'Show what the backups of each resource take up',
       schemas: { query: ListStorageUsageQuery, response: { 200: ListStorageUsageAnswer } },
-      async handle(call) {
-        const { rows, count } = await listStorageUsage(deps.db, projectOf(call).id, call.query)
+      async list({ projectId, query }) {
+        const { rows, count } = await listStorageUsage(deps.reads, projectId, query)
         return ok({ resource_count: count, storage_usage: rows })
       },
     }),

@@ -1,0 +1,26 @@
+import type { Reader } from '../db/database.ts'
+import type { ProjectId } from '../ids.ts'
+import { backupPageToWire } from './backup-wire.ts'
+import { isOrderedByIndex } from './backup-list-store.ts'
+import { listBackups, openListMemory, type BackupListing } from './list-backups.ts'
+
+/** Puts a page together: a `ListBackupsResponse` in JSON. */
+export type MakeBackupPage = (projectId: ProjectId, listing: BackupListing) => Promise<Uint8Array>
+
+/** For one connection, with what it remembers between pages. */
+export function openBackupPages(db: Reader): MakeBackupPage {
+  const memory = openListMemory()
+  return async (projectId, listing) => backupPageToWire(await listBackups({ db }, memory, projectId, listing))
+}
+
+const SHORT_ROWS_MAX = 100
+
+/**
+ * Whether a page is made sooner than another thread is asked for it, however many backups there are and whatever stands in them:
+ * few rows, which follow each other in an index, and none between them that a filter would leave out.
+ */
+export function isShortPage({ filter, order, limit, withReplication }: BackupListing): boolean {
+  if (limit > SHORT_ROWS_MAX || withReplication || filter.ownership !== 'own' || !isOrderedByIndex(filter, order)) return false
+  const { ownership: _, ...conditions } = filter
+  return Object.values(conditions).every((each) => each === undefined)
+}
