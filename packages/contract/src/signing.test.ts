@@ -52,18 +52,6 @@ for (const vector of vectors) {
     assert.equal(signRequest(request, key, authorization.form, expected.signed_headers.split(';')), expected.authorization)
   })
 
-  test(`${vector.name}: every change of one bit of the signature fails`, () => {
-    for (let at = 0; at < expected.signature.length; at += 1) {
-      for (let bit = 0; bit < 8; bit += 1) {
-        const bytes = Buffer.from(expected.signature, 'latin1')
-        bytes[at] = (bytes[at] ?? 0) ^ (1 << bit)
-        const altered = expected.authorization.replace(expected.signature, bytes.toString('latin1'))
-        const result = parseAuthorization(altered)
-        assert.ok('refused' in result || !verifySignature(request, result, secret), altered)
-      }
-    }
-  })
-
   test(`${vector.name}: a change of what is signed fails`, () => {
     const fails = (changed: Partial<SignableRequest>): void => {
       assert.equal(verifySignature({ ...request, ...changed }, authorization, secret), false, JSON.stringify(changed))
@@ -93,11 +81,25 @@ for (const vector of vectors) {
     if (request.headers['x-sdk-content-sha256'] !== 'UNSIGNED-PAYLOAD') {
       for (const body of withOneBitChanged(Buffer.from(request.body))) fails({ body })
     }
+    for (const bytes of withOneBitChanged(Buffer.from(request.method))) {
+      const method = bytes.toString('latin1')
+      if (method.toUpperCase() !== request.method) fails({ method })
+    }
     // The scoped form signs only the first of a repeated key's values, as its client does.
-    if (authorization.form.kind === 'scoped') return
+    const firstOnly = authorization.form.kind === 'scoped'
     for (const bytes of withOneBitChanged(Buffer.from(request.target, 'latin1'))) {
       const target = bytes.toString('latin1')
-      if (meaningOf(target) !== meaningOf(request.target)) fails({ target })
+      if (meaningOf(target, firstOnly) !== meaningOf(request.target, firstOnly)) fails({ target })
+    }
+  })
+
+  test(`${vector.name}: every change of one bit of the header Authorization fails`, () => {
+    for (const bytes of withOneBitChanged(Buffer.from(expected.authorization, 'latin1'))) {
+      const altered = bytes.toString('latin1')
+      const result = parseAuthorization(altered)
+      // With another access key it is another secret that is asked about.
+      const passes = isSignature(altered) && !('refused' in result) && result.accessKey === input.access_key && verifySignature(request, result, secret)
+      assert.equal(passes, false, altered)
     }
   })
 }
@@ -115,14 +117,15 @@ function* withOneBitChanged(bytes: Buffer): Generator<Buffer> {
 const decode = (text: string): string => text.replaceAll(/%([0-9A-Fa-f]{2})/g, (_match, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
 
 /** What a target says, however it is escaped: `%2b` and `%2B` are one, and so are two orders of a query. */
-function meaningOf(target: string): string {
+function meaningOf(target: string, firstOnly: boolean): string {
   const [path = '', ...rest] = target.split('?')
   const segments = path.replace(/\/$/, '').split('/').map((segment) => decode(segment))
   const pairs = rest.join('?').split('&').filter((pair) => pair !== '').map((pair) => {
     const [key = '', ...value] = pair.replaceAll('+', ' ').split('=')
     return [decode(key), decode(value.join('='))]
   })
-  return JSON.stringify([segments, pairs.map((pair) => JSON.stringify(pair)).toSorted()])
+  const counted = firstOnly ? pairs.filter(([name], at) => pairs.findIndex(([other]) => other === name) === at) : pairs
+  return JSON.stringify([segments, counted.map((pair) => JSON.stringify(pair)).toSorted()])
 }
 
 const key = { accessKey: 'AK', secretKey: 'SK' }

@@ -51,19 +51,20 @@ export function isSignature(authorization: string): boolean {
 
 /** Reads a header `Authorization`; what is wrong with it is told in words for whoever wrote the client. */
 export function parseAuthorization(authorization: string): ParsedAuthorization | { readonly refused: string } {
-  const [, algorithm = '', rest = ''] = /^(\S+)\s+(.*)$/.exec(authorization.trim()) ?? []
+  const [, algorithm = '', rest = ''] = /^([^ \t]+)[ \t]+(.*)$/.exec(withoutBlanks(authorization)) ?? []
   if (algorithm !== HMAC_SHA256 && algorithm !== V11_HMAC_SHA256) {
     return { refused: `the signing algorithm ${algorithm} is not supported, use ${HMAC_SHA256}` }
   }
   const members = new Map<string, string>()
   for (const piece of rest.split(',')) {
     const at = piece.indexOf('=')
-    const name = piece.slice(0, Math.max(at, 0)).trim()
+    const name = withoutBlanks(piece.slice(0, Math.max(at, 0)))
     if (at === -1 || members.has(name)) return { refused: 'the header Authorization is malformed' }
-    members.set(name, piece.slice(at + 1).trim())
+    members.set(name, withoutBlanks(piece.slice(at + 1)))
   }
   const signature = members.get('Signature') ?? ''
-  const signedHeaders = (members.get('SignedHeaders') ?? '').split(';').map((name) => name.trim().toLowerCase())
+  // As they stand: clients write them in lower case, and their very text is signed.
+  const signedHeaders = (members.get('SignedHeaders') ?? '').split(';')
   const who = parseCredential(algorithm, members.get('Access'), members.get('Credential'))
   if (who === undefined || !/^[0-9a-f]{64}$/.test(signature)) return { refused: 'the header Authorization is malformed' }
   if (!signedHeaders.includes(DATE_HEADER)) return { refused: 'the header X-Sdk-Date is not signed' }
@@ -160,9 +161,18 @@ function* canonicalRequests(request: SignableRequest, signedHeaders: readonly st
 }
 
 function canonicalValue(request: SignableRequest, name: string, form: SigningForm): string {
-  // Blanks of HTTP, and no others: what else a text may call white space is content, and signed as it is.
-  const value = (headerText(request, name) ?? '').replaceAll(/^[ \t]+|[ \t]+$/g, '')
+  const value = withoutBlanks(headerText(request, name) ?? '')
   return form.kind === 'scoped' ? value.replaceAll(/[ \t]+/g, ' ') : value
+}
+
+/** Around it; blanks of HTTP, and no others: what else a text may call white space is content. */
+function withoutBlanks(text: string): string {
+  const isBlank = (at: number): boolean => text[at] === ' ' || text[at] === '\t'
+  let [from, to] = [0, text.length]
+  // By hand: an expression looks at a long row of blanks inside once for each of them.
+  while (from < to && isBlank(from)) from += 1
+  while (to > from && isBlank(to - 1)) to -= 1
+  return text.slice(from, to)
 }
 
 function headerText(request: Pick<SignableRequest, 'headers'>, name: string): string | undefined {
