@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import * as fs from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { memoryStorage, withFaults } from '@opencbr/storage'
 import * as fc from 'fast-check'
@@ -143,11 +143,65 @@ test('attributes of an unchanged file come from the parent only when we made it 
   }
 })
 
-test('content that the index has lost is read again', async (t) => {
+test('whatever has changed, a backup on a parent writes the trees that one without a parent writes', async (t) => {
+  const source = scratch(t)
+  const archive = await openMemory(t)
+  const at = (name: string) => join(source, name)
+  // Others may change the directories above.
+  const subtreeOf = async (treeId: BlobId) => (await archive.list(treeId, dirname(source))).get(basename(source))?.subtree
+  const programVersion = 'opencbr 1'
+  fs.mkdirSync(at('d/deep'), { recursive: true })
+  for (const name of ['a', 'b', 'c', 'd/1', 'd/deep/2', 'e', 'f', 'z ünïcode']) fs.writeFileSync(at(name), `content of ${name}`)
+  fs.writeFileSync(at('empty'), '')
+  fs.mkdirSync(at('nothing'))
+  let parent = (await archive.run(source, { programVersion })).snapshotId
+  const changes: [string, () => void][] = [
+    ['nothing', () => undefined],
+    ['the first is gone', () => fs.rmSync(at('a'))],
+    ['one in the middle is gone', () => fs.rmSync(at('c'))],
+    ['the last is gone', () => fs.rmSync(at('z ünïcode'))],
+    ['the last in a directory is gone', () => fs.rmSync(at('d/deep/2'))],
+    ['one more in front', () => fs.writeFileSync(at('A'), 'new')],
+    ['one more behind', () => fs.writeFileSync(at('zz'), 'new')],
+    ['one more in an empty directory', () => fs.writeFileSync(at('nothing/something'), 'new')],
+    ['other content', () => fs.writeFileSync(at('b'), 'other content')],
+    ['other mode', () => fs.chmodSync(at('e'), 0o640)],
+    ['a second name', () => fs.linkSync(at('e'), at('e2'))],
+    ['an attribute', () => setXattr(Buffer.from(at('f')), Buffer.from('user.name'), Buffer.from('value'))],
+    ['nothing, with an attribute and a second name', () => undefined],
+    ['no second name any more', () => fs.rmSync(at('e2'))],
+    ['a directory in the place of a file', () => {
+      fs.rmSync(at('b'))
+      fs.mkdirSync(at('b'))
+    }],
+    ['a link in the place of a file', () => {
+      fs.rmSync(at('f'))
+      fs.symlinkSync('e', at('f'))
+    }],
+    ['a file in the place of a directory', () => {
+      fs.rmdirSync(at('b'))
+      fs.writeFileSync(at('b'), 'back')
+    }],
+    ['other content at the end', () => fs.writeFileSync(at('empty'), 'no more')],
+  ]
+  for (const [change, make] of changes) {
+    make()
+    const anew = await archive.run(source, { programVersion })
+    const result = await archive.run(source, { programVersion, parent })
+    assert.equal(await subtreeOf(result.treeId), await subtreeOf(anew.treeId), change)
+    const again = await archive.run(source, { programVersion, parent: result.snapshotId })
+    assert.equal(await subtreeOf(again.treeId), await subtreeOf(anew.treeId), change)
+    assert.deepEqual(again.files, { new: 0, changed: 0, unmodified: anew.files.new }, change)
+    assert.equal(again.bytesProcessed, anew.bytesProcessed, change)
+    parent = result.snapshotId
+  }
+})
+
+for (const programVersion of [undefined, 'opencbr 1']) test(`content that the index has lost is read again, of ${programVersion ?? 'any program'}`, async (t) => {
   const source = scratch(t)
   fs.writeFileSync(join(source, 'file'), 'content')
   const theirs = await openMemory(t)
-  const first = await theirs.run(source)
+  const first = await theirs.run(source, { programVersion })
   const ours = await openMemory(t)
   await ours.repository.loadIndex()
   // The parent's trees came here, its content did not.
@@ -158,7 +212,7 @@ test('content that the index has lost is read again', async (t) => {
   const snapshot = await theirs.repository.findSnapshot(first.snapshotId)
   assert.ok(snapshot !== undefined)
   const parent = await ours.repository.saveSnapshot(snapshot, lock)
-  const second = await ours.run(source, { parent })
+  const second = await ours.run(source, { programVersion, parent })
   assert.deepEqual(second.files, { new: 0, changed: 1, unmodified: 0 })
   const nodes = await ours.list(second.treeId, source)
   assert.equal((await ours.content(nodes.get('file'))).toString(), 'content')

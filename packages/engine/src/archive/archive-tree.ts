@@ -11,11 +11,11 @@ import { isAbsolute, resolve } from 'node:path'
 import { Failure } from '../failure.ts'
 import { compareNames, isSameNode, type NodeType, type TreeNode } from '../format/tree.ts'
 import { isSameTime } from '../format/tree-values.ts'
-import { fetchAhead, pathIn, type FileReference } from '../posix/posix.ts'
+import { fetchAhead, findStatus, pathIn, type FileReference } from '../posix/posix.ts'
 import type { RepositoryLock } from '../repository/lock.ts'
 import type { Repository } from '../repository/repository.ts'
 import type { BlobId } from '../repository/types.ts'
-import { describe, isDescribedBy, kindOf, readAttributes } from '../source/describe.ts'
+import { describe, isDescribedBy, kindOf, readAttributes, textOfFile } from '../source/describe.ts'
 import { hasChanged, openSource, openSourceDirectory, type OpenSource } from '../source/open-source.ts'
 import { asSourceFailure, fileCodeOf } from '../source/source-errors.ts'
 import { findPreviousPath, namesOnPath, saveAncestors, saveTree } from './ancestors.ts'
@@ -89,8 +89,8 @@ interface Directory {
   /** The path below the archived directory, with a slash at its end, or nothing; for patterns. */
   readonly pathBelow: string
   readonly previous: PreviousTree | undefined
-  /** In the order of the names; undefined is what turned out to be left out. */
-  readonly nodes: (TreeNode | undefined | Promise<TreeNode | undefined>)[]
+  /** In the order of the names; a number is the place of a node that the parent has; undefined is what turned out to be left out. */
+  readonly nodes: (TreeNode | number | undefined | Promise<TreeNode | undefined>)[]
 }
 
 /** One name in a directory. */
@@ -165,6 +165,7 @@ class TreeWalk implements Disposable {
     const placePrefix = pathIn(source.descriptor, Buffer.alloc(0))
     for (const entryName of isEntered ? this.#listNames(directory) : []) {
       if (run.isPauseDue()) await run.pause()
+      if (this.#takeAsItIs(directory, entryName)) continue
       const entryPlace = Buffer.concat([placePrefix, entryName])
       const entry = { directory, name: entryName, place: entryPlace, previous: previous?.find(entryName) }
       if (!this.#takeUnchanged(entry)) await this.#archiveEntry(entry)
@@ -173,15 +174,36 @@ class TreeWalk implements Disposable {
   }
 
   async #finishDirectory(directory: Directory, base: TreeNode, previousNode: TreeNode | undefined): Promise<TreeNode> {
-    const nodes: TreeNode[] = []
-    for (const each of directory.nodes) {
-      const node = each instanceof Promise ? await each : each
-      if (node !== undefined) nodes.push(node)
-    }
-    const node = { ...base, subtree: await saveTree(this.#run, nodes, directory.previous) }
+    const node = { ...base, subtree: await this.#saveTree(directory) }
     this.#run.directories[compareDirectory(node, previousNode)] += 1
     // The very node of the parent shows the directory above that nothing has changed here.
     return previousNode !== undefined && isSameNode(node, previousNode) ? previousNode : node
+  }
+
+  async #saveTree({ previous, nodes: found }: Directory): Promise<BlobId> {
+    if (previous?.isWhole(found.length) === true && found.every((each) => typeof each === 'number')) return previous.id
+    const nodes: TreeNode[] = []
+    for (const each of found) {
+      const node = typeof each === 'number' ? previous?.nodes[each] : each instanceof Promise ? await each : each
+      if (node !== undefined) nodes.push(node)
+    }
+    return saveTree(this.#run, nodes, previous)
+  }
+
+  /** A file of which the parent's tree has, byte for byte, what would be written of it now. False leaves it to the other ways. */
+  #takeAsItIs(directory: Directory, name: Buffer): boolean {
+    const run = this.#run
+    const { previous } = directory
+    if (previous === undefined || !run.trustsAttributes || this.#scope.exclusion !== undefined) return false
+    const status = findStatus(directory.descriptor, name)
+    const text = status === undefined ? undefined : textOfFile(name, status, run.owners)
+    if (status === undefined || text === undefined) return false
+    const place = previous.takeFile(text, status.size, run.repository)
+    if (place === undefined) return false
+    directory.nodes.push(place)
+    run.addBytes(status.size, () => joinPath(directory.path, name))
+    run.addFile('unmodified', () => joinPath(directory.path, name))
+    return true
   }
 
   /** The common case of a backup, without a turn of waiting: a file that is as the parent has it. False leaves it to the long way. */

@@ -44,6 +44,12 @@ export class JsonReader {
     }
   }
 
+  /** Where the next value begins. */
+  place(): number {
+    this.skipSpace()
+    return this.at
+  }
+
   private take(byte: number, expected: string): void {
     if (this.bytes[this.at] !== byte) this.fail(expected)
     this.at += 1

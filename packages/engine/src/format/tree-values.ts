@@ -11,9 +11,9 @@ const SECONDS_YEAR_10000 = 253_402_300_800n
 const SECONDS_PER_400_YEARS = 12_622_780_800n
 
 // Files that were written together share their seconds, of both their times, and formatting a date is slow.
-let lastSeconds: bigint | undefined
+let lastSeconds: number | undefined
 let lastText = ''
-let secondsBefore: bigint | undefined
+let secondsBefore: number | undefined
 let textBefore = ''
 
 /**
@@ -24,6 +24,12 @@ export function formatTreeTime(nanoseconds: bigint): string {
   let fraction = nanoseconds % NANOSECONDS_PER_SECOND
   if (fraction < 0n) fraction += NANOSECONDS_PER_SECOND
   const seconds = (nanoseconds - fraction) / NANOSECONDS_PER_SECOND
+  const inRange = seconds >= SECONDS_YEAR_0 && seconds < SECONDS_YEAR_10000
+  return inRange ? formatTimeParts(Number(seconds), Number(fraction)) : withFraction(formatSecondsMoved(seconds), Number(fraction))
+}
+
+/** The same of whole seconds and the nanoseconds after them, as the kernel gives them. */
+export function formatTimeParts(seconds: number, nanoseconds: number): string {
   if (seconds !== lastSeconds) {
     const text = seconds === secondsBefore ? textBefore : formatSeconds(seconds)
     secondsBefore = lastSeconds
@@ -31,25 +37,33 @@ export function formatTreeTime(nanoseconds: bigint): string {
     lastSeconds = seconds
     lastText = text
   }
-  if (fraction === 0n) return `${lastText}Z`
-  const digits = fraction.toString().padStart(9, '0').replace(/0+$/, '')
-  return `${lastText}.${digits}Z`
+  return withFraction(lastText, nanoseconds)
 }
 
-function formatSeconds(seconds: bigint): string {
-  if (seconds >= SECONDS_YEAR_0 && seconds < SECONDS_YEAR_10000) return isoSeconds(seconds)
+function withFraction(text: string, nanoseconds: number): string {
+  if (nanoseconds === 0) return `${text}Z`
+  const digits = nanoseconds.toString().padStart(9, '0')
+  // Most times have all nine.
+  return `${text}.${digits.endsWith('0') ? digits.replace(/0+$/, '') : digits}Z`
+}
+
+function formatSeconds(seconds: number): string {
+  return seconds >= SECONDS_YEAR_0 && seconds < SECONDS_YEAR_10000 ? isoSeconds(seconds) : formatSecondsMoved(BigInt(seconds))
+}
+
+function formatSecondsMoved(seconds: bigint): string {
   // JavaScript dates end before the kernel's times do, so the year is moved into their range first.
   const cycles = (seconds - SECONDS_YEAR_0) / SECONDS_PER_400_YEARS
   let moved = seconds - cycles * SECONDS_PER_400_YEARS
   if (moved < SECONDS_YEAR_0) moved += SECONDS_PER_400_YEARS
   const year = seconds < 0n ? '0000' : '9999'
-  const rest = isoSeconds(moved).slice(4)
+  const rest = isoSeconds(Number(moved)).slice(4)
   // As Go normalises it: year 0 has a 29 February, year 9999 has none.
   return year === '9999' && rest.startsWith('-02-29') ? `9999-03-01${rest.slice(6)}` : `${year}${rest}`
 }
 
-function isoSeconds(seconds: bigint): string {
-  return new Date(Number(seconds) * 1000).toISOString().slice(0, 19)
+function isoSeconds(seconds: number): string {
+  return new Date(seconds * 1000).toISOString().slice(0, 19)
 }
 
 const RFC_3339 = /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,18}))?(?:Z|([+-])(\d{2}):(\d{2}))$/

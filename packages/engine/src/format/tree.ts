@@ -194,11 +194,20 @@ function encodeLossyText(bytes: Buffer): string {
  * today writes are dropped. Throws `repository.damaged` when the bytes are no tree.
  */
 export function decodeTree(bytes: Uint8Array): TreeNode[] {
+  return decodeTreePlaces(bytes).nodes
+}
+
+/** The nodes, and where each of them begins in the bytes. */
+export function decodeTreePlaces(bytes: Uint8Array): { readonly nodes: TreeNode[], readonly starts: number[] } {
+  const starts: number[] = []
   const nodes: TreeNode[] = []
   try {
     const reader = new JsonReader(bytes)
     reader.readObject((field) => {
-      if (field === 'nodes') reader.readList(() => nodes.push(readNode(reader)))
+      if (field === 'nodes') reader.readList(() => {
+        starts.push(reader.place())
+        nodes.push(readNode(reader))
+      })
       else reader.readRaw()
     })
     reader.readEnd()
@@ -206,7 +215,7 @@ export function decodeTree(bytes: Uint8Array): TreeNode[] {
     if (!(error instanceof SyntaxError)) throw error
     throw new Failure('repository.damaged', { reason: `A directory's tree cannot be read: ${error.message}` }, { cause: error })
   }
-  return nodes
+  return { nodes, starts }
 }
 
 type MutableNode = { -readonly [Field in keyof TreeNode]: TreeNode[Field] }

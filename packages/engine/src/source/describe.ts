@@ -1,9 +1,11 @@
 import { isUtf8 } from 'node:buffer'
 import type { BigIntStats } from 'node:fs'
 import { treeNode, type ExtendedAttribute, type NodeType, type TreeNode } from '../format/tree.ts'
-import { formatTreeTime, goModeFrom } from '../format/tree-values.ts'
+import { encodeJsonString, encodeName } from '../format/tree-text.ts'
+import { formatTimeParts, formatTreeTime, goModeFrom } from '../format/tree-values.ts'
 import {
-  findXattr, listXattrs, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, type FileReference, type OwnerNames,
+  findXattr, listXattrs, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, type FileReference, type FileStatus,
+  type OwnerNames,
 } from '../posix/posix.ts'
 
 const KINDS: ReadonlyMap<number, NodeType> = new Map([
@@ -53,6 +55,29 @@ export function isDescribedBy(node: TreeNode, stat: BigIntStats, owners: OwnerNa
     node.user === owners.userName(uid) && node.group === owners.groupName(gid) &&
     node.error === '' && node.device === 0n && node.subtree === undefined && node.linkTarget.length === 0 && node.genericAttributes.size === 0
   )
+}
+
+let lastOwner = { uid: -1, gid: -1, mode: -1, names: undefined as OwnerNames | undefined, type: '', ids: '' }
+
+/**
+ * How `encodeTree` begins the node that `describe` makes of a regular file without extended attributes, up to its content.
+ * Undefined for a file of another kind, and for one with several names.
+ */
+export function textOfFile(name: Uint8Array, status: FileStatus, owners: OwnerNames): string | undefined {
+  const { mode, links, uid, gid, inode, size } = status
+  if ((mode & S_IFMT) !== S_IFREG || links !== 1) return undefined
+  // Neighbours mostly have these in common.
+  if (lastOwner.uid !== uid || lastOwner.gid !== gid || lastOwner.mode !== mode || lastOwner.names !== owners) {
+    const goMode = goModeFrom(mode)
+    const [user, group] = [owners.userName(uid), owners.groupName(gid)]
+    const type = `,"type":"file"${goMode === 0 ? '' : `,"mode":${goMode}`},"mtime":"`
+    const ids = `","uid":${uid},"gid":${gid}${user === '' ? '' : `,"user":${encodeJsonString(user)}`}${group === '' ? '' : `,"group":${encodeJsonString(group)}`}`
+    lastOwner = { uid, gid, mode, names: owners, type, ids }
+  }
+  const mtime = formatTimeParts(status.mtimeSeconds, status.mtimeNanoseconds)
+  const ctime = formatTimeParts(status.ctimeSeconds, status.ctimeNanoseconds)
+  const numbers = `${inode === 0 ? '' : `,"inode":${inode}`}${size === 0 ? '' : `,"size":${size}`},"links":1,"content":[`
+  return `{"name":${encodeName(name)}${lastOwner.type}${mtime}","atime":"${mtime}","ctime":"${ctime}${lastOwner.ids}${numbers}`
 }
 
 /** Node hands out the kernel's unsigned numbers as signed ones. */

@@ -4,9 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { Failure } from '../failure.ts'
-import { makeNode, setTimes, S_IFIFO } from '../posix/posix.ts'
+import { encodeTree } from '../format/tree.ts'
+import { findStatus, makeNode, readOwnerNames, setTimes, S_IFIFO } from '../posix/posix.ts'
 import { DataMap, hasHoles } from './data-map.ts'
-import { describe, kindOf } from './describe.ts'
+import { describe, kindOf, textOfFile } from './describe.ts'
 import { hasChanged, openSource, openSourceDirectory } from './open-source.ts'
 import { readAt, readNow, readPieces } from './read-source.ts'
 import { asSourceFailure, fileCodeOf } from './source-errors.ts'
@@ -135,4 +136,34 @@ test('only what concerns one file alone is taken for its own error', () => {
     ['ENOENT', 'ENOTDIR', 'EACCES', 'ENXIO'].map((code) => asSourceFailure(systemError(code), '/x').code),
     ['source.missing', 'source.wrong_kind', 'source.unreadable', 'source.missing'],
   )
+})
+
+test('the text of a file is how a tree begins the node that is made of it', (t) => {
+  const directory = scratch(t)
+  const descriptor = fs.openSync(directory, fs.constants.O_DIRECTORY)
+  t.after(() => fs.closeSync(descriptor))
+  const owners = readOwnerNames()
+  const names = ['plain', 'a "quoted" <name>', 'ünïcode 字', Buffer.of(0x66, 0xff, 0xfe), 'n'.repeat(255), 'line\nbreak']
+  const times = [0n, 1n, -1n, 1_700_000_000_000_000_000n, 1_700_000_000_120_000_000n, 1_753_000_000_123_456_789n, 8_000_000_000_000_000_000n]
+  for (const [i, each] of names.entries()) {
+    for (const [j, modifiedNs] of times.entries()) {
+      const name = Buffer.from(each)
+      const place = Buffer.concat([Buffer.from(`${directory}/`), name])
+      fs.writeFileSync(place, 'x'.repeat(i * j), { mode: 0o600 + i + j })
+      setTimes(place, { accessedNs: 5n, modifiedNs })
+      const stat = fs.lstatSync(place, { bigint: true })
+      const status = findStatus(descriptor, name)
+      assert.ok(status !== undefined)
+      const node = { ...describe(name, 'file', stat, owners), size: stat.size, content: [] }
+      assert.equal(`{"nodes":[${textOfFile(name, status, owners)}]}]}\n`, encodeTree([node]).toString())
+    }
+  }
+  fs.mkdirSync(join(directory, 'directory'))
+  fs.linkSync(join(directory, 'plain'), join(directory, 'second name'))
+  for (const name of ['directory', 'plain']) {
+    const status = findStatus(descriptor, Buffer.from(name))
+    assert.ok(status !== undefined)
+    assert.equal(textOfFile(Buffer.from(name), status, owners), undefined)
+  }
+  assert.equal(findStatus(descriptor, Buffer.from('missing')), undefined)
 })
