@@ -55,7 +55,7 @@ const layers: readonly (readonly string[])[] = [
   ['db', 'deps.ts'],
   ['jobs', 'servers', 'operations', 'events', 'identity', 'resources', 'audit'],
   ['agents', 'backups', 'checkpoints', 'vaults', 'policies', 'organization-policies', 'tags', 'protectables', 'populate', 'members', 'features'],
-  ['verify', 'browse'],
+  ['verify', 'browse', 'webhooks'],
   ['agent-host', 'reader-host', 'scheduler'],
   ['tasks'],
   ['http'],

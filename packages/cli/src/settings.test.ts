@@ -144,3 +144,36 @@ test('TLS takes two files, and proxies are addresses and networks', () => {
   assert.deepEqual(readFlags({ trustProxy: '127.0.0.1, 10.0.0.0/8,::1' }).trustProxy, ['127.0.0.1', '10.0.0.0/8', '::1'])
   for (const wrong of ['proxy.example', '10.0.0.0/33', '10.0.0.0/', 'true']) assert.throws(() => readFlags({ trustProxy: wrong }), /is neither an address nor a network/)
 })
+
+test('receivers of webhooks are read from a file of their own, and no refusal repeats what stands in it', () => {
+  const path = join(folder, 'webhooks.json')
+  const secret = `whsec_${Buffer.alloc(24, 7).toString('base64')}`
+  const write = (content: unknown): void => writeFileSync(path, typeof content === 'string' ? content : JSON.stringify(content))
+  write([{ url: 'https://a.example/hook', secret }, { url: 'http://b.example', secret, events: ['task.failed'] }])
+  assert.deepEqual(readServeSettings({ webhooks: path }, {}, '/srv').webhooks, [
+    { url: 'https://a.example/hook', secret }, { url: 'http://b.example', secret, events: ['task.failed'] },
+  ])
+  assert.equal(readServeSettings({}, { OPENCBR_WEBHOOKS: path }, '/srv').webhooks?.length, 2)
+  assert.equal(readServeSettings({ config: writeConfig({ webhooks: path }) }, {}, '/srv').webhooks?.length, 2)
+  const url = 'https://a.example'
+  const wrong: readonly (readonly [unknown, RegExp])[] = [
+    [`[{"url": "${url}", "secret": "${secret}"`, /are not JSON/],
+    [{ url, secret }, /are not a list of receivers/],
+    [[], /are not a list of receivers/],
+    [[7], /\[0\] is no object/],
+    [[{ url: 'ftp://a', secret }], /\[0\]\.url is not an address/],
+    [[{ url: `https://me:${secret}@a.example`, secret }], /\[0\]\.url holds a user/],
+    [[{ url, secret }, { url, secret }], /\[1\]\.url stands there twice/],
+    [[{ url, secret: 'whsec_short' }], /\[0\]\.secret is not whsec_/],
+    [[{ url, secret: secret.slice(6) }], /\[0\]\.secret is not whsec_/],
+    [[{ url, secret, events: ['task.ended'] }], /\[0\]\.events is not a list of vault\.threshold_reached, /],
+    [[{ url, secret, retries: 3 }], /\[0\] has an unknown member retries/],
+  ]
+  for (const [content, pattern] of wrong) {
+    write(content)
+    const refusal = refusalOf({ webhooks: path })
+    assert.match(refusal, pattern)
+    assert.ok(!refusal.includes(secret))
+  }
+  assert.match(refusalOf({ webhooks: join(folder, 'none.json') }), /cannot be read/)
+})

@@ -11,6 +11,7 @@ import { openStorage, parseStorageAddress, StorageFailure, storageOptionsFromEnv
 import { parseDuration } from './command.ts'
 import type { Environment } from './connection.ts'
 import { CommandFailure } from './exit-codes.ts'
+import { readWebhooks } from './webhook-settings.ts'
 
 /** As commander hands them over: only those that were given. */
 export interface ServeFlags {
@@ -34,6 +35,7 @@ export interface ServeFlags {
   readonly trustProxy?: string
   readonly requestTimeout?: string
   readonly listThreads?: string
+  readonly webhooks?: string
   readonly identity?: string
   readonly keystoneUrl?: string
   readonly keystoneRoles?: string
@@ -64,6 +66,7 @@ export function readServeSettings(flags: ServeFlags, environment: Environment, w
     flags.strictResources, asBoolean(given(environment, 'OPENCBR_STRICT_RESOURCES'), 'OPENCBR_STRICT_RESOURCES'), 'OPENCBR_STRICT_RESOURCES',
     file, 'strict_resources', asBoolean,
   )
+  const webhooks = text(flags.webhooks, 'OPENCBR_WEBHOOKS', 'webhooks')
   const masterKeyFile = text(flags.masterKeyFile, 'OPENCBR_MASTER_KEY_FILE', 'master_key_file')?.value
   const serversOnly = pick(
     flags.shareServersOnly, asBoolean(given(environment, 'OPENCBR_SHARE_SERVERS_ONLY'), 'OPENCBR_SHARE_SERVERS_ONLY'), 'OPENCBR_SHARE_SERVERS_ONLY',
@@ -84,6 +87,7 @@ export function readServeSettings(flags: ServeFlags, environment: Environment, w
     ...readTls(text(flags.tlsCert, 'OPENCBR_TLS_CERT', 'tls_cert'), text(flags.tlsKey, 'OPENCBR_TLS_KEY', 'tls_key'), workingDirectory),
     ...parseProxies(text(flags.trustProxy, 'OPENCBR_TRUST_PROXY', 'trust_proxy')),
     ...readIdentity(flags, environment, file),
+    ...(webhooks === undefined ? {} : { webhooks: readWebhooks(resolve(workingDirectory, webhooks.value), webhooks.from) }),
     logLevel: parseLogLevel(text(flags.logLevel, 'OPENCBR_LOG_LEVEL', 'log_level') ?? { value: serveDefaults.logLevel, from: 'the default' }),
   }
 }
@@ -246,7 +250,7 @@ interface ConfigFile {
 
 const MEMBERS = new Set([
   'data', 'database', 'master_key_file', 'storage', 'listen', 'allow_paths', 'region', 'strict_resources', 'share_servers_only', 'log_level',
-  'jobs_per_agent', 'writers_per_vault', 'stuck_after', 'server_lease', 'prune_grace', 'tls_cert', 'tls_key', 'trust_proxy', 'request_timeout', 'list_threads',
+  'jobs_per_agent', 'writers_per_vault', 'stuck_after', 'server_lease', 'prune_grace', 'tls_cert', 'tls_key', 'trust_proxy', 'request_timeout', 'webhooks', 'list_threads',
   'identity', 'keystone_url', 'keystone_user', 'keystone_password', 'keystone_user_domain', 'keystone_project', 'keystone_project_domain',
   'keystone_roles', 'keystone_cache', 'keystone_access_keys',
 ])

@@ -2,7 +2,7 @@
 import { Type, type Static } from 'typebox'
 
 export const EVENT_KINDS = [
-  'vault.threshold_reached', 'vault.expanded', 'vault.over_capacity', 'vault.resources_bound', 'vault.binding_failed',
+  'vault.threshold_reached', 'vault.expanded', 'vault.resources_bound', 'vault.binding_failed', 'vault.damaged', 'task.failed',
 ] as const
 
 export const ListEventsQuery = Type.Object({

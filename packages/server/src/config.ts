@@ -21,6 +21,16 @@ export interface KeystoneConfig {
   readonly accessKeys?: boolean | undefined
 }
 
+/** Who is told of events, as the operator says. */
+export interface WebhookReceiver {
+  /** `https://…`, or `http://…` where nobody listens in. */
+  readonly url: string
+  /** `whsec_` and base64, as Standard Webhooks writes it; known to the receiver. */
+  readonly secret: string
+  /** Kinds of events; all of them when absent. */
+  readonly events?: readonly string[] | undefined
+}
+
 export interface ServerConfig {
   /** Absolute. Holds the catalogue, bootstrap.json, the master key and, by default, the vaults; no two servers share one. */
   readonly dataDir: string
@@ -63,6 +73,8 @@ export interface ServerConfig {
   readonly keystone?: KeystoneConfig | undefined
   /** How long data that no backup needs any more stays in its vault before its space is given back, in milliseconds; 0 by default. */
   readonly pruneGraceMs?: number | undefined
+  /** Told of events; servers that share a catalogue have the same ones. */
+  readonly webhooks?: readonly WebhookReceiver[] | undefined
   readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug'
 }
 

@@ -42,6 +42,7 @@ import { openCatalogue, type OpenCatalogue } from './open-catalogue.ts'
 import { joinServers } from './servers/index.ts'
 import { openReaderHost } from './reader-host/index.ts'
 import { keepScrubbing } from './verify/index.ts'
+import { keepDelivering } from './webhooks/index.ts'
 
 /** How long calls that are under way may take when the server stops. */
 const CALLS_PATIENCE_MS = 5000
@@ -163,11 +164,13 @@ async function assemble(
   const agents = overrides.agent === 'none' ? undefined : await openAgentHost(deps, membership, overrides.agent)
   const manifests = overrides.agent === 'none' ? undefined : keepManifests(deps)
   const stopScrubbing = overrides.agent === 'none' ? undefined : keepScrubbing(deps)
+  const webhooks = overrides.agent === 'none' ? undefined : keepDelivering(deps)
   const scheduler = openScheduler(deps, overrides.scheduler)
   // Only the port stays, so that whoever calls, and whoever looks after the server, is told why.
   retire = () => {
     stopScrubbing?.()
     manifests?.stop()
+    webhooks?.stop()
     void scheduler.close()
     void agents?.close()
   }
@@ -191,6 +194,7 @@ async function assemble(
     const impatience = setTimeout(() => app.server.closeAllConnections(), CALLS_PATIENCE_MS)
     await Promise.all([app.close().finally(() => clearTimeout(impatience)), agents?.close(), scheduler.close()])
     await pages.close()
+    await webhooks?.close()
     await audit.close()
     await deps.reader.close()
     await manifests?.close()

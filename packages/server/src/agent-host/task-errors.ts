@@ -27,5 +27,6 @@ const cloudCodes: Partial<Record<TaskFailureCode, string>> = {
 export function toOperationError(failure: { readonly code: string, readonly message: string }): OperationError {
   const codes: Readonly<Record<string, string | undefined>> = cloudCodes
   const error = { code: codes[failure.code] ?? UNKNOWN, message: failure.message }
+  if (failure.code === 'task.cancelled') return { ...error, cancelled: true }
   return failure.code === 'task.stuck' ? { ...error, timedOut: true } : error
 }

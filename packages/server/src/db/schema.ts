@@ -200,6 +200,22 @@ export interface EventTable {
   message: string
   /** JSON object, by kind. */
   facts: string
+  /** Whether deliveries to receivers have been made of it. */
+  dispatched: Generated<Flag>
+  created_at: Micros
+}
+
+/** One event on its way to one receiver; gone when it has arrived, or is given up. */
+export interface WebhookDeliveryTable {
+  /** What the receiver knows it by, however often it comes. */
+  id: string
+  event_id: EventId
+  /** Its address. */
+  receiver: string
+  body: string
+  attempts: number
+  /** When to try, or, while somebody does, when to take it from them. */
+  due_at: Micros
   created_at: Micros
 }
 
@@ -680,6 +696,7 @@ export interface Schema {
   vault_usage: VaultUsageTable
   resource_tags: ResourceTagTable
   events: EventTable
+  webhook_deliveries: WebhookDeliveryTable
   checkpoints: CheckpointTable
   backups: BackupTable
   backup_counts: BackupCountTable

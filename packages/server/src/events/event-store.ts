@@ -19,8 +19,23 @@ export async function recordEvent(tx: Transaction, event: NewEvent): Promise<voi
     resource_id: event.resourceId ?? null,
     message: event.message,
     facts: JSON.stringify(event.facts),
+    dispatched: 0,
     created_at: event.createdAt,
   }).execute()
+}
+
+/** Oldest first: of what receivers were not told of yet. */
+export async function listUndispatched(tx: Transaction, limit: number): Promise<Row<'events'>[]> {
+  return tx.selectFrom('events').selectAll().where('dispatched', '=', 0).orderBy('created_at').orderBy('id').limit(limit).execute()
+}
+
+/** Needs no turn among those that write. */
+export async function hasUndispatched(db: Reader): Promise<boolean> {
+  return await db.selectFrom('events').select('id').where('dispatched', '=', 0).limit(1).executeTakeFirst() !== undefined
+}
+
+export async function markDispatched(tx: Transaction, ids: readonly EventId[]): Promise<void> {
+  await tx.updateTable('events').set({ dispatched: 1 }).where('id', 'in', ids).execute()
 }
 
 /** Takes out events from before a time. */

@@ -1,3 +1,3 @@
 export type { EventKind, NewEvent } from './event.ts'
-export { deleteEvents, recordEvent } from './event-store.ts'
+export { deleteEvents, hasUndispatched, listUndispatched, markDispatched, recordEvent } from './event-store.ts'
 export { eventToWire, listEvents } from './list-events.ts'

@@ -10,6 +10,7 @@ import { sql, type SelectQueryBuilder } from 'kysely'
 import type { Micros } from '../clock.ts'
 import type { Reader, Transaction } from '../db/database.ts'
 import type { Row, Schema } from '../db/schema.ts'
+import { recordEvent } from '../events/index.ts'
 import { newUuid, type OperationLogId, type ProjectId } from '../ids.ts'
 import {
   operationRequestId, type FinalOperationStatus, type NewOperationLog, type OperationError,
@@ -73,8 +74,7 @@ export async function finishOperation(
   tx: Transaction, id: OperationLogId,
   end: { status: FinalOperationStatus, now: Micros, error?: OperationError | undefined, parts?: OperationPartsChange | undefined },
 ): Promise<void> {
-  const row = await tx.selectFrom('operation_logs').select(['started_at', 'progress', 'extra_info', 'status'])
-    .where('id', '=', id).executeTakeFirst()
+  const row = await tx.selectFrom('operation_logs').selectAll().where('id', '=', id).executeTakeFirst()
   if (row === undefined || (row.status !== 'waiting' && row.status !== 'running')) return
   await tx.updateTable('operation_logs')
     .set({
@@ -89,6 +89,21 @@ export async function finishOperation(
     })
     .where('id', '=', id)
     .execute()
+  if (end.status === 'failed' && end.error?.cancelled !== true) await tellFailure(tx, row, end.error, end.now)
+}
+
+async function tellFailure(tx: Transaction, row: Row<'operation_logs'>, error: OperationError | undefined, now: Micros): Promise<void> {
+  const { id, operation_type: type, vault_id, vault_name, resource_id, resource_name, policy_id } = row
+  const about = resource_name === null || resource_name === '' ? '' : ` of ${resource_name}`
+  await recordEvent(tx, {
+    kind: 'task.failed',
+    projectId: row.project_id,
+    vault: vault_id === null ? undefined : { id: vault_id, name: vault_name ?? '' },
+    resourceId: resource_id ?? undefined,
+    message: `The task ${type}${about} in the vault ${vault_name ?? ''} failed: ${error?.message ?? ''}`,
+    facts: { task_id: id, operation_type: type, error_code: error?.code ?? '', resource_name, policy_id },
+    createdAt: now,
+  })
 }
 
 /** Adds to what a running task tells about itself. */

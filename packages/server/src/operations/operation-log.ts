@@ -39,6 +39,8 @@ export interface OperationError {
   readonly message: string
   /** Whether the task was given up because nothing moved, and not because it failed. */
   readonly timedOut?: boolean
+  /** Whether somebody wanted it to end. */
+  readonly cancelled?: boolean
 }
 
 export type FinalOperationStatus = Exclude<OperationStatus, 'waiting' | 'running'>

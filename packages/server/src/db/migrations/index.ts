@@ -13,6 +13,7 @@ import * as audit from './012-audit.ts'
 import * as organizationPolicies from './013-organization-policies.ts'
 import * as countersPerStatement from './015-counters-per-statement.ts'
 import * as reservedRoom from './016-reserved-room.ts'
+import * as webhooks from './017-webhooks.ts'
 
 /** In the order in which they run; names are recorded in the database. */
 export const migrations: Record<string, Migration> = {
@@ -30,4 +31,5 @@ export const migrations: Record<string, Migration> = {
   '013-organization-policies': organizationPolicies,
   '015-counters-per-statement': countersPerStatement,
   '016-reserved-room': reservedRoom,
+  '017-webhooks': webhooks,
 }

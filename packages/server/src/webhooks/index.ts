@@ -1,0 +1,1 @@
+export { deliverEvents, keepDelivering } from './deliver-events.ts'
