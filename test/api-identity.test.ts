@@ -304,7 +304,10 @@ test('what is wrong with signed credentials is told', async () => {
   const messages: [Record<string, string>, RegExp][] = [
     [{ authorization: 'SDK-HMAC-SM3 Access=a, SignedHeaders=x-sdk-date, Signature=b' }, /SDK-HMAC-SM3 is not supported/],
     [{ authorization: 'SDK-HMAC-SHA256 nonsense' }, /malformed/],
-    [{ authorization: 'Basic YTpi' }, /x-auth-token not found/],
+    [{ authorization: 'SDK-ECDSA-P256-SHA256 Access=a, SignedHeaders=x-sdk-date, Signature=b' }, /SDK-ECDSA-P256-SHA256 is not supported, use SDK-HMAC-SHA256/],
+    [{ authorization: 'AWS4-HMAC-SHA256 Credential=a/20260115/r/s/aws4_request, SignedHeaders=host, Signature=b' }, /AWS4-HMAC-SHA256 is not supported/],
+    [{ authorization: 'Basic YTpi' }, /Basic is not supported/],
+    [{ authorization: 'MIIFsecret' }, /algorithm is not supported/],
     [{ 'x-security-token': 'temporary' }, /X-Security-Token/],
     [{ 'x-sdk-date': 'yesterday' }, /X-Sdk-Date/],
   ]

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import {
-  formatSdkDate, isSignature, parseAuthorization, signedAtMs, signRequest, verifySignature, type ParsedAuthorization, type SignableRequest,
+  formatSdkDate, parseAuthorization, signedAtMs, signRequest, verifySignature, type ParsedAuthorization, type SignableRequest,
 } from './signing.ts'
 
 interface Vector {
@@ -43,7 +43,6 @@ for (const vector of vectors) {
 
   test(`${vector.name}: what the client signed verifies`, () => {
     assert.equal(authorization.accessKey, input.access_key)
-    assert.equal(isSignature(expected.authorization), true)
     assert.equal(verifySignature(request, authorization, secret), true)
   })
 
@@ -98,7 +97,7 @@ for (const vector of vectors) {
       const altered = bytes.toString('latin1')
       const result = parseAuthorization(altered)
       // With another access key it is another secret that is asked about.
-      const passes = isSignature(altered) && !('refused' in result) && result.accessKey === input.access_key && verifySignature(request, result, secret)
+      const passes = !('refused' in result) && result.accessKey === input.access_key && verifySignature(request, result, secret)
       assert.equal(passes, false, altered)
     }
   })

@@ -44,16 +44,12 @@ const DATE_HEADER = 'x-sdk-date'
 const PAYLOAD_HEADER = 'x-sdk-content-sha256'
 const UNSIGNED_PAYLOAD = 'UNSIGNED-PAYLOAD'
 
-/** Whether a header `Authorization` is meant for this file at all. */
-export function isSignature(authorization: string): boolean {
-  return /^(?:SDK|V11)-[A-Z0-9-]+ /.test(authorization)
-}
-
 /** Reads a header `Authorization`; what is wrong with it is told in words for whoever wrote the client. */
 export function parseAuthorization(authorization: string): ParsedAuthorization | { readonly refused: string } {
   const [, algorithm = '', rest = ''] = /^([^ \t]+)[ \t]+(.*)$/.exec(withoutBlanks(authorization)) ?? []
   if (algorithm !== HMAC_SHA256 && algorithm !== V11_HMAC_SHA256) {
-    return { refused: `the signing algorithm ${algorithm} is not supported, use ${HMAC_SHA256}` }
+    const named = /^[A-Za-z0-9-]{1,40}$/.test(algorithm) ? ` ${algorithm}` : ''
+    return { refused: `the signing algorithm${named} is not supported, use ${HMAC_SHA256}` }
   }
   const members = new Map<string, string>()
   for (const piece of rest.split(',')) {
