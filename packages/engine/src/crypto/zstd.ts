@@ -9,10 +9,14 @@ export function compress(plaintext: Uint8Array, level: ZstdLevel): Uint8Array {
   return frame.subarray(0, primitives.compress(plaintext, level, frame))
 }
 
+/** The pieces in which an unknown length comes. */
+const PIECE_BYTES_MIN = 4096
+const PIECE_BYTES_MAX = 1024 * 1024
+
 /** The content of a zstd frame of unknown length, or undefined when it is not one or holds more bytes than allowed. */
 export function decompress(frame: Uint8Array, bytesMax: number): Uint8Array | undefined {
   try {
-    return zstdDecompressSync(frame, { maxOutputLength: Math.max(1, bytesMax) })
+    return zstdDecompressSync(frame, { maxOutputLength: Math.max(1, bytesMax), chunkSize: Math.min(PIECE_BYTES_MAX, Math.max(PIECE_BYTES_MIN, frame.length * 4)) })
   } catch {
     return undefined
   }

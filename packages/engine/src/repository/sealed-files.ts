@@ -2,11 +2,11 @@ import type { PutOptions, Storage, StoredFile } from '@opencbr/storage'
 import type { Sealer } from '../crypto/envelope.ts'
 import { idOf } from '../crypto/ids.ts'
 import { Failure } from '../failure.ts'
-import { decodeIndex } from '../format/index-file.ts'
-import type { IndexedPack } from '../format/index-file.ts'
 import { decodeUnpacked, encodeUnpacked } from '../format/unpacked.ts'
 import { putNamedByContent } from './guarded-storage.ts'
+import type { IndexTable } from './index-table.ts'
 import { idOfKey, keyOf } from './layout.ts'
+import { readIndexTable } from './scan-index.ts'
 
 export type SealedKind = 'index' | 'locks' | 'snapshots'
 
@@ -39,11 +39,11 @@ export function openSealedFile(sealer: Sealer, kind: SealedKind, id: string, sto
   return json
 }
 
-/** The packs that an index file names, which was read. Throws `repository.damaged`. */
-export function openIndexFile(sealer: Sealer, id: string, stored: Uint8Array): IndexedPack[] {
-  const packs = decodeIndex(openSealedFile(sealer, 'index', id, stored))
-  if (packs === undefined) throw new Failure('repository.damaged', { key: keyOf('index', id), reason: 'unknown form' })
-  return packs
+/** What an index file says, which was read. Throws `repository.damaged`. */
+export function openIndexFile(sealer: Sealer, id: string, stored: Uint8Array): IndexTable {
+  const table = readIndexTable(openSealedFile(sealer, 'index', id, stored))
+  if (table === undefined) throw new Failure('repository.damaged', { key: keyOf('index', id), reason: 'unknown form' })
+  return table
 }
 
 export function createSealedFiles(storage: Storage, sealer: Sealer, version: 1 | 2): SealedFiles {

@@ -8,7 +8,6 @@ import { createSealer } from '../../crypto/envelope.ts'
 import type { Sealer, SealingKey } from '../../crypto/envelope.ts'
 import { idOf } from '../../crypto/ids.ts'
 import type { DeliveryTarget } from '../../restore/deliver.ts'
-import { tableOf } from '../index-table.ts'
 import type { IndexTable } from '../index-table.ts'
 import { openIndexFile } from '../sealed-files.ts'
 import type { BlobId, BlobType, PackId } from '../types.ts'
@@ -44,8 +43,8 @@ const IN_PLACE_BLOB_BYTES_MAX = 64 * 1024
 const IN_PLACE_BYTES_MAX = 1024 * 1024
 /** Opening takes a fraction of the time of sealing: threads are not started for the directories of one backup that has not changed. */
 const OPENED_IN_PLACE_WEIGHT = 1 / 16
-/** An index file of so many bytes takes some ten milliseconds. */
-const IN_PLACE_INDEX_BYTES_MAX = 256 * 1024
+/** Index files of so many bytes, one of the longest, take some forty milliseconds; a thread takes as long to start. */
+const IN_PLACE_INDEX_BYTES_MAX = 3 * 1024 * 1024
 
 /** A stored blob in a range of a pack, and where its plaintext is wanted. */
 export interface BlobToDeliver {
@@ -115,6 +114,7 @@ export class BlobCrew {
   readonly #opens: Gatherer<OpenOrder, OpenedBlob>
   #keyId: number | undefined
   #inPlaceBytes = 0
+  #indexBytesInPlace = 0
   /** The slab that small blobs are put into at the moment, and the next one while it is awaited. */
   #shared: SharedSlab | undefined
   #opening: Promise<void> | undefined
@@ -224,7 +224,10 @@ export class BlobCrew {
 
   /** What an index file says that was read. Throws `repository.damaged`. */
   async readIndex(id: string, stored: Uint8Array): Promise<IndexTable> {
-    if (!workerPool.isStarted && stored.length <= IN_PLACE_INDEX_BYTES_MAX) return tableOf(openIndexFile(this.#sealer, id, stored))
+    if (!workerPool.isStarted && this.#indexBytesInPlace + stored.length <= IN_PLACE_INDEX_BYTES_MAX) {
+      this.#indexBytesInPlace += stored.length
+      return openIndexFile(this.#sealer, id, stored)
+    }
     return workerPool.submit(this.#getKeyId(), { kind: 'index', id, stored }, stored.length * INDEX_WEIGHT)
   }
 

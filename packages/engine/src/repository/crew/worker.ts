@@ -6,7 +6,6 @@ import { createSealer } from '../../crypto/envelope.ts'
 import type { Sealer } from '../../crypto/envelope.ts'
 import { idOf } from '../../crypto/ids.ts'
 import { Failure } from '../../failure.ts'
-import { tableOf } from '../index-table.ts'
 import { openIndexFile } from '../sealed-files.ts'
 import type { PackId } from '../types.ts'
 import { hashSlot, openStored, sealSlot, slotBytes } from './blob-work.ts'
@@ -60,7 +59,7 @@ function run(sealer: Sealer, rules: SealingRules, work: Work, transfers: Transfe
       return answer
     }
     case 'index': {
-      const table = tableOf(openIndexFile(sealer, work.id, work.stored))
+      const table = openIndexFile(sealer, work.id, work.stored)
       transfers.push(table.blobCounts.buffer, table.ids.buffer, table.numbers.buffer)
       return table
     }
