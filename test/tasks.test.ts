@@ -251,7 +251,7 @@ test('in one vault one backup runs at a time, and two vaults do not wait for eac
   await assertNothingBetween(world)
 })
 
-test('whoever retries a task needs the action of what the task did', async () => {
+test('whoever retries or cancels a task needs the action of what the task does', async () => {
   const root = await fs.realpath(await fs.mkdtemp(join(tmpdir(), 'opencbr-test-')))
   try {
     await using service = await startTestService({ agent: 'none', config: { allowPaths: [root] } })
@@ -280,6 +280,15 @@ test('whoever retries a task needs the action of what the task did', async () =>
     const denied = await retryAs(backup)
     assert.deepEqual([denied.status, denied.body.error_msg], [403, 'The action cbr:vaults:backup is not permitted.'])
     assert.equal((await retryAs(deletion)).status, 202)
+
+    // Nor have it stopped.
+    await service.call('POST', '/v3/{project_id}/checkpoints', { checkpoint: { vault_id: vault.id } })
+    const { body: { operation_logs: waiting } } = await service.call<{ operation_logs: { id: string, operation_type: string }[] }>('GET', '/v3/{project_id}/operation-logs?status=waiting')
+    const stopAs = async (type: string): Promise<unknown> => {
+      const { id } = waiting.find((task) => task.operation_type === type) ?? { id: '' }
+      return (await service.call('POST', `/x/v1/{project_id}/tasks/${id}/cancel`, undefined, { headers: { 'x-auth-token': token } })).status
+    }
+    assert.deepEqual([await stopAs('backup'), await stopAs('delete')], [403, 202])
   } finally {
     await fs.rm(root, { recursive: true, force: true })
   }

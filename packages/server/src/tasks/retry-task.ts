@@ -1,29 +1,19 @@
 import { deleteBackup, findBackup, restoreBackup } from '../backups/index.ts'
 import { createCheckpoint } from '../checkpoints/index.ts'
-import type { JobKind, Row } from '../db/schema.ts'
+import type { Row } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
 import { Failure } from '../failures.ts'
 import type { ProjectId } from '../ids.ts'
 import { findJobOfTask, parseJobPayload } from '../jobs/index.ts'
 import { getOperationOfRequest, showOperationLog } from '../operations/index.ts'
 import { deleteVault, removeResources } from '../vaults/index.ts'
+import { assertMayAskFor, type TaskCaller } from './actions.ts'
 
 type RetryDeps = Pick<Deps, 'db' | 'clock' | 'config' | 'wakeAgents'>
 
-interface Caller {
+interface Caller extends TaskCaller {
   readonly projectId: ProjectId
   readonly requestId: string
-  /** Throws unless the caller may do this itself, in the task's enterprise project. */
-  readonly assertMay: (action: string, enterpriseProjectId: string) => void
-}
-
-/** What the call takes that each kind of job is asked for by. */
-const ACTIONS: Partial<Record<JobKind, string>> = {
-  backup: 'cbr:vaults:backup',
-  restore: 'cbr:backups:restore',
-  delete_backup: 'cbr:backups:delete',
-  remove_resource: 'cbr:vaults:removeResources',
-  delete_vault: 'cbr:vaults:delete',
 }
 
 /**
@@ -38,9 +28,7 @@ export async function retryTask(deps: RetryDeps, caller: Caller, id: string): Pr
   }
   const job = await findJobOfTask(deps.db, caller.projectId, task.id)
   if (job === undefined) throw notRetriable(task, 'what it was told to do is not known any more')
-  const action = ACTIONS[job.kind]
-  if (action === undefined) throw notRetriable(task, 'tasks of its kind are started anew by their own call')
-  caller.assertMay(action, task.enterprise_project_id)
+  assertMayAskFor(caller, job.kind, task.enterprise_project_id)
   await askAgain(deps, caller, task, job)
   return getOperationOfRequest(deps.db, caller.projectId, caller.requestId)
 }

@@ -3,7 +3,7 @@ import type { Deps } from '../../deps.ts'
 import { operationLogToWire, listOperationLogs, showOperationLog } from '../../operations/index.ts'
 import { cancelTask, retryTask } from '../../tasks/index.ts'
 import { assertMay } from '../refusal.ts'
-import { accepted, identityOf, listRoute, ok, projectOf, route, type Route } from '../route.ts'
+import { accepted, identityOf, listRoute, ok, projectOf, route, type Call, type Route } from '../route.ts'
 
 export function operationLogRoutes(deps: Deps): Route[] {
   const { db } = deps
@@ -37,7 +37,7 @@ export function operationLogRoutes(deps: Deps): Route[] {
       access: { kind: 'project', action: 'cbr:tasks:cancel' },
       summary: 'Stop a task that waits or runs',
       schemas: { params: TaskParams, response: { 202: ShowOperationLogAnswer } },
-      handle: async (call) => accepted({ operation_log: operationLogToWire(await cancelTask(deps, projectOf(call).id, call.params.task_id)) }),
+      handle: async (call) => accepted({ operation_log: operationLogToWire(await cancelTask(deps, callerOf(call), call.params.task_id)) }),
     }),
     route({
       operationId: 'retryTask',
@@ -46,15 +46,17 @@ export function operationLogRoutes(deps: Deps): Route[] {
       access: { kind: 'project', action: 'cbr:tasks:retry' },
       summary: 'Start again what a task did not get done, as a new task',
       schemas: { params: TaskParams, response: { 202: ShowOperationLogAnswer } },
-      handle: async (call) => {
-        const identity = identityOf(call)
-        const caller = {
-          projectId: projectOf(call).id,
-          requestId: call.requestId,
-          assertMay: (action: string, enterpriseProjectId: string) => assertMay(identity, action, enterpriseProjectId),
-        }
-        return accepted({ operation_log: operationLogToWire(await retryTask(deps, caller, call.params.task_id)) })
-      },
+      handle: async (call) => accepted({ operation_log: operationLogToWire(await retryTask(deps, callerOf(call), call.params.task_id)) }),
     }),
   ]
+}
+
+/** Who asks, and what they may do besides the operation's own action. */
+function callerOf(call: Call<unknown, unknown, unknown>) {
+  const identity = identityOf(call)
+  return {
+    projectId: projectOf(call).id,
+    requestId: call.requestId,
+    assertMay: (action: string, enterpriseProjectId: string) => assertMay(identity, action, enterpriseProjectId),
+  }
 }
