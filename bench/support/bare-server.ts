@@ -1,19 +1,28 @@
 /**
  * The peer of the listing: a bare `node:http` server in a process of its own that answers prepared bytes
  * to prepared paths, with no authentication, no parsing and no database. What it reaches is what is left when a
- * service does nothing. Started by `startBareServer`.
+ * service does nothing. Started by `startBareServers`.
  */
 import { fork } from 'node:child_process'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
 export interface BareServer extends AsyncDisposable {
-  readonly port: number
-  readonly pid: number
+  readonly ports: readonly number[]
 }
 
-/** `answers`: the body by path and query. */
-export async function startBareServer(answers: Readonly<Record<string, string>>): Promise<BareServer> {
+/** `answers`: the body by path and query. As many processes, each with a port, as cores are to be used. */
+export async function startBareServers(count: number, answers: Readonly<Record<string, string>>): Promise<BareServer> {
+  const servers = await Promise.all(Array.from({ length: count }, () => startOne(answers)))
+  return {
+    ports: servers.map(({ port }) => port),
+    async [Symbol.asyncDispose]() {
+      await Promise.all(servers.map((server) => server.end()))
+    },
+  }
+}
+
+async function startOne(answers: Readonly<Record<string, string>>): Promise<{ readonly port: number, readonly end: () => Promise<void> }> {
   const server = fork(import.meta.filename, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
   const started = Promise.withResolvers<number>()
   server.once('message', (port) => started.resolve(port as number))
@@ -23,8 +32,7 @@ export async function startBareServer(answers: Readonly<Record<string, string>>)
   const port = await started.promise
   return {
     port,
-    pid: server.pid ?? 0,
-    async [Symbol.asyncDispose]() {
+    async end() {
       const ended = new Promise((resolve) => server.once('exit', resolve))
       server.kill()
       await ended

@@ -9,15 +9,20 @@ export interface ServedDirectory extends AsyncDisposable {
   readonly host: string
   readonly port: number
   readonly pid: number
-  readonly projectId: string
+  /** The project of the first start, and the others of its domain. */
+  readonly projects: readonly ServedProject[]
+}
+
+export interface ServedProject {
+  readonly id: string
   readonly token: string
   /** Calls the API and answers the body. Throws when the answer is not 200. */
   readonly get: (target: string) => Promise<string>
 }
 
-/** Starts the real server, as an operator does, in a process of its own, and logs in. */
-export async function serveDirectory(dataDir: string): Promise<ServedDirectory> {
-  const server = spawn(process.execPath, [MAIN, 'serve', '--data', dataDir, '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'inherit', 'pipe'] })
+/** Starts the real server, as an operator does, in a process of its own, and logs in. `options` are those of `opencbr serve`. */
+export async function serveDirectory(dataDir: string, options: readonly string[] = []): Promise<ServedDirectory> {
+  const server = spawn(process.execPath, [MAIN, 'serve', '--data', dataDir, '--listen', '127.0.0.1:0', ...options], { stdio: ['ignore', 'inherit', 'pipe'] })
   const ended = new Promise((resolve) => server.once('exit', resolve))
   try {
     const url = await new Promise<URL>((resolve, reject) => {
@@ -28,20 +33,11 @@ export async function serveDirectory(dataDir: string): Promise<ServedDirectory> 
         else resolve(new URL(address))
       })
     })
-    const bootstrap = JSON.parse(await readFile(join(dataDir, 'bootstrap.json'), 'utf8')) as Record<string, string>
-    const token = await logIn(url, bootstrap)
     return {
       host: url.hostname,
       port: Number(url.port),
       pid: server.pid ?? 0,
-      projectId: bootstrap['project_id'] ?? '',
-      token,
-      async get(target) {
-        const answer = await fetch(new URL(target, url), { headers: { 'x-auth-token': token } })
-        const body = await answer.text()
-        if (answer.status !== 200) throw new Error(`${target}: ${answer.status} ${body}`)
-        return body
-      },
+      projects: await logInEverywhere(url, dataDir),
       async [Symbol.asyncDispose]() {
         server.kill('SIGTERM')
         await ended
@@ -53,7 +49,30 @@ export async function serveDirectory(dataDir: string): Promise<ServedDirectory> 
   }
 }
 
-async function logIn(url: URL, bootstrap: Record<string, string>): Promise<string> {
+/** Opens every project of the first user's domain. */
+export async function logInEverywhere(url: URL, dataDir: string): Promise<ServedProject[]> {
+  const bootstrap = JSON.parse(await readFile(join(dataDir, 'bootstrap.json'), 'utf8')) as Record<string, string>
+  const first = await openProject(url, bootstrap, bootstrap['project_id'] ?? '')
+  const { projects } = JSON.parse(await first.get('/v3/auth/projects')) as { projects: { id: string, domain_id: string }[] }
+  const others = projects.filter(({ id, domain_id: domainId }) => id !== first.id && domainId === bootstrap['domain_id'])
+  return [first, ...await Promise.all(others.map(({ id }) => openProject(url, bootstrap, id)))]
+}
+
+async function openProject(url: URL, bootstrap: Record<string, string>, id: string): Promise<ServedProject> {
+  const token = await logIn(url, bootstrap, id)
+  return {
+    id,
+    token,
+    async get(target) {
+      const answer = await fetch(new URL(target, url), { headers: { 'x-auth-token': token } })
+      const body = await answer.text()
+      if (answer.status !== 200) throw new Error(`${target}: ${answer.status} ${body}`)
+      return body
+    },
+  }
+}
+
+async function logIn(url: URL, bootstrap: Record<string, string>, projectId: string): Promise<string> {
   const answer = await fetch(new URL('/v3/auth/tokens', url), {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
@@ -63,7 +82,7 @@ async function logIn(url: URL, bootstrap: Record<string, string>): Promise<strin
           methods: ['password'],
           password: { user: { name: bootstrap['user_name'], password: bootstrap['password'], domain: { name: bootstrap['domain_name'] } } },
         },
-        scope: { project: { id: bootstrap['project_id'] } },
+        scope: { project: { id: projectId } },
       },
     }),
   })

@@ -26,7 +26,8 @@ const START_MS_MAX = 60_000
 const POLL_MS = 50
 const NOBODY = 65_534
 
-export async function startPostgresServer(): Promise<PostgresServer> {
+/** `settings` come on top of its own, as `name=value`. */
+export async function startPostgresServer(settings: readonly string[] = []): Promise<PostgresServer> {
   const programs = bringPostgres()
   const directory = mkdtempSync(join(tmpdir(), 'opencbr-postgres-'))
   const asUser = userChange()
@@ -57,7 +58,7 @@ export async function startPostgresServer(): Promise<PostgresServer> {
     const start = async (): Promise<void> => {
       server = run('postgres', [
         '-D', data, '-k', directory, '-p', String(port),
-        ...['listen_addresses=127.0.0.1', 'fsync=off', 'full_page_writes=off', 'synchronous_commit=off', 'max_connections=200', 'autovacuum=off']
+        ...['listen_addresses=127.0.0.1', 'fsync=off', 'full_page_writes=off', 'synchronous_commit=off', 'max_connections=200', 'autovacuum=off', ...settings]
           .flatMap((setting) => ['-c', setting]),
       ])
       await answers(server, url, logFile)
