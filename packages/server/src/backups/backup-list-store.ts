@@ -102,7 +102,12 @@ export async function listBackupDocuments(
     const joined = sql<Uint8Array | string | null>`${sql.raw(JOINED[dialectOf(db)])}`
     return db.selectFrom(documents).select([joined.as('documents'), (e) => e.fn.countAll<number>().as('rows')])
   })
-  return { documents: Buffer.from(page?.documents ?? ''), rows: Number(page?.rows ?? 0) }
+  return { documents: bytesOf(page?.documents ?? ''), rows: Number(page?.rows ?? 0) }
+}
+
+/** Without a copy of what are bytes already. */
+function bytesOf(documents: Uint8Array | string): Uint8Array {
+  return typeof documents === 'string' ? Buffer.from(documents) : documents
 }
 
 /** SQLite hands over bytes as they are; as text it would decode them, only to be encoded again. */

@@ -2,6 +2,7 @@ import { hash, randomUUID } from 'node:crypto'
 import type { ListBackupsQuery } from '@opencbr/contract'
 import type { Reader } from '../db/database.ts'
 import type { ProjectId } from '../ids.ts'
+import type { JsonPieces } from '../json-pieces.ts'
 import { findBackupRevision } from './backup-list-store.ts'
 import type { MakeBackupPage } from './backup-pages.ts'
 import { parseListing, type BackupListing } from './list-backups.ts'
@@ -11,7 +12,7 @@ const BYTES_KEPT_MAX = 32 * 1024 * 1024
 
 export interface BackupListAnswer {
   /** A `ListBackupsResponse` in JSON. */
-  readonly body: Uint8Array
+  readonly body: JsonPieces
   /** Changes whenever the body may have: an entity tag. */
   readonly tag: string
 }

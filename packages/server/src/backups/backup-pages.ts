@@ -1,11 +1,11 @@
 import type { Reader } from '../db/database.ts'
 import type { ProjectId } from '../ids.ts'
+import type { JsonPieces } from '../json-pieces.ts'
 import { backupPageToWire } from './backup-wire.ts'
-import { isOrderedByIndex } from './backup-list-store.ts'
 import { listBackups, openListMemory, type BackupListing } from './list-backups.ts'
 
 /** Puts a page together: a `ListBackupsResponse` in JSON. */
-export type MakeBackupPage = (projectId: ProjectId, listing: BackupListing) => Promise<Uint8Array>
+export type MakeBackupPage = (projectId: ProjectId, listing: BackupListing) => Promise<JsonPieces>
 
 /** For one connection, with what it remembers between pages. */
 export function openBackupPages(db: Reader): MakeBackupPage {
@@ -17,10 +17,11 @@ const SHORT_ROWS_MAX = 100
 
 /**
  * Whether a page is made sooner than another thread is asked for it, however many backups there are and whatever stands in them:
- * few rows, which follow each other in an index, and none between them that a filter would leave out.
+ * few rows, which follow each other in an index, with none between them that a filter would leave out.
  */
 export function isShortPage({ filter, order, limit, withReplication }: BackupListing): boolean {
-  if (limit > SHORT_ROWS_MAX || withReplication || filter.ownership !== 'own' || !isOrderedByIndex(filter, order)) return false
+  if (limit > SHORT_ROWS_MAX || withReplication || filter.ownership !== 'own') return false
   const { ownership: _, ...conditions } = filter
-  return Object.values(conditions).every((each) => each === undefined)
+  // A key and the id, both in one direction; indexes have no others.
+  return order.length <= 2 && order.every(({ direction }) => direction === order[0]?.direction) && Object.values(conditions).every((each) => each === undefined)
 }

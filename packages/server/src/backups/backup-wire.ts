@@ -1,19 +1,20 @@
 import type { Backup, BackupMetadata, ListBackupsResponse, ReplicationRecord } from '@opencbr/contract'
 import { formatTime, formatTimeOrNull } from '../clock.ts'
 import type { Flag, Row } from '../db/schema.ts'
+import { JsonPieces } from '../json-pieces.ts'
 import type { VisibleBackup } from './backup-list-store.ts'
 import type { BackupPage } from './list-backups.ts'
 import type { ShownBackup } from './show-backup.ts'
 
 /** A `ListBackupsResponse` in JSON. */
-export function backupPageToWire(page: BackupPage): Uint8Array {
+export function backupPageToWire(page: BackupPage): JsonPieces {
   const frame = { count: page.count, offset: page.offset, limit: page.limit }
   if ('documents' in page) {
-    return Buffer.concat([Buffer.from('{"backups":['), page.documents, Buffer.from(`],${JSON.stringify(frame).slice(1)}`)])
+    return new JsonPieces([Buffer.from('{"backups":['), page.documents, Buffer.from(`],${JSON.stringify(frame).slice(1)}`)])
   }
   const records = Map.groupBy(page.replicationRecords, (record) => record.backup_id)
   const backups = page.backups.map((backup) => backupToWire(backup, [], records.get(backup.id) ?? []))
-  return Buffer.from(JSON.stringify({ backups, ...frame } satisfies ListBackupsResponse))
+  return new JsonPieces([Buffer.from(JSON.stringify({ backups, ...frame } satisfies ListBackupsResponse))])
 }
 
 /** A row's document, as triggers write it. */

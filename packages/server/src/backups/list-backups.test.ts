@@ -31,7 +31,7 @@ interface Listed { readonly ids: BackupId[], readonly count: number }
 
 async function idsAt(query: ListBackupsQuery, memory = openListMemory()): Promise<Listed> {
   const page = await listBackups({ db }, memory, PROJECT, parseListing(query))
-  const { backups, count } = JSON.parse(Buffer.from(backupPageToWire(page)).toString()) as ListBackupsResponse
+  const { backups, count } = JSON.parse(backupPageToWire(page).toString()) as ListBackupsResponse
   return { ids: backups.map(({ id }) => id as BackupId), count }
 }
 
@@ -145,9 +145,9 @@ test('an answer is used again until something changes that it shows', async () =
   const first = await answer(PROJECT, { limit: 3 })
   assert.equal(await answer(PROJECT, { limit: 3 }), first)
   assert.notEqual((await answer(PROJECT, { limit: 4 })).tag, first.tag)
-  const [shown] = (JSON.parse(Buffer.from(first.body).toString()) as ListBackupsResponse).backups
+  const [shown] = (JSON.parse(first.body.toString()) as ListBackupsResponse).backups
   await db.updateTable('backups').set({ name: 'renamed' }).where('id', '=', shown?.id as BackupId).execute()
   const second = await answer(PROJECT, { limit: 3 })
   assert.notEqual(second.tag, first.tag)
-  assert.match(Buffer.from(second.body).toString(), /"renamed"/)
+  assert.match(second.body.toString(), /"renamed"/)
 })

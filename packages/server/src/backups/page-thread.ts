@@ -8,9 +8,9 @@ const makePage = openBackupPages(await openSqliteReader(workerData as string))
 
 parentPort?.on('message', ({ projectId, listing }: PageOrder) => {
   makePage(projectId, listing).then((page) => {
-    // Bytes that are part of a larger piece of memory cannot be handed over without it.
-    const body = page.byteLength === page.buffer.byteLength ? page : new Uint8Array(page)
-    parentPort?.postMessage({ body } satisfies PageAnswer, [body.buffer as ArrayBuffer])
+    // Bytes that are part of a larger piece of memory cannot be handed over without it: such are few, and copied.
+    const pieces = page.pieces.map((each) => (each.byteLength === each.buffer.byteLength ? each : new Uint8Array(each)))
+    parentPort?.postMessage({ pieces } satisfies PageAnswer, pieces.map((each) => each.buffer as ArrayBuffer))
   }, (error: Error & { code?: unknown, errcode?: unknown }) => {
     parentPort?.postMessage({ error: { message: error.message, code: error.code, errcode: error.errcode } } satisfies PageAnswer, [])
   })

@@ -9,6 +9,7 @@
 import { Worker } from 'node:worker_threads'
 import { CatalogueOutage } from '../db/outage.ts'
 import type { ProjectId } from '../ids.ts'
+import { JsonPieces } from '../json-pieces.ts'
 import type { MakeBackupPage } from './backup-pages.ts'
 import type { BackupListing } from './list-backups.ts'
 
@@ -20,7 +21,7 @@ export interface PageOrder {
 
 /** What it answers; errors lose their class on the way, so what tells an outage goes along. */
 export type PageAnswer =
-  | { readonly body: Uint8Array }
+  | { readonly pieces: readonly Uint8Array[] }
   | { readonly error: { readonly message: string, readonly code: unknown, readonly errcode: unknown } }
 
 export interface PageThreads {
@@ -30,7 +31,7 @@ export interface PageThreads {
 
 interface Waiting {
   readonly order: PageOrder
-  readonly resolve: (body: Uint8Array) => void
+  readonly resolve: (page: JsonPieces) => void
   readonly reject: (error: Error) => void
   /** Threads that died while they made it. */
   deaths: number
@@ -54,7 +55,7 @@ export function openPageThreads(path: string, threadsMax: number, tell: (text: s
       making.set(thread, undefined)
       assign()
       if (done === undefined) return
-      if ('body' in answer) done.resolve(answer.body)
+      if ('pieces' in answer) done.resolve(new JsonPieces(answer.pieces))
       else done.reject(Object.assign(new Error(answer.error.message), { code: answer.error.code, errcode: answer.error.errcode }))
     })
     thread.on('error', (error) => tell(`lists: a thread that reads the catalogue has failed: ${(error as Error).message}`))
@@ -92,7 +93,7 @@ export function openPageThreads(path: string, threadsMax: number, tell: (text: s
 
   return {
     makePage(projectId, listing) {
-      const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
+      const { promise, resolve, reject } = Promise.withResolvers<JsonPieces>()
       queue.push({ order: { projectId, listing }, resolve, reject, deaths: 0 })
       assign()
       return promise

@@ -17,10 +17,20 @@ export interface Revisions {
   readonly backups: number
 }
 
-export type ReadRevisions = (projectId: ProjectId) => Promise<Revisions>
+/** At once where that can be: a promise for each call would cost as much as SQLite's answer. */
+export type ReadRevisions = (projectId: ProjectId) => Revisions | Promise<Revisions>
 
 export function openRevisions(db: Reader): ReadRevisions {
-  return runNowOf(db) === undefined ? (projectId) => readShared(db, projectId) : async (projectId) => revisionsIn(await readOf(db, [projectId]), projectId)
+  const runNow = runNowOf(db)
+  if (runNow === undefined) return (projectId) => readShared(db, projectId)
+  const { sql: text } = db.selectNoFrom((e) => [
+    e.selectFrom('identity_revision').select('revision').as('identity'),
+    e.selectFrom('backup_revisions').select('revision').where('project_id', '=', '' as ProjectId).as('backups'),
+  ]).compile()
+  return (projectId) => {
+    const [found] = runNow<{ identity: number | null, backups: number | null }>({ sql: text, parameters: [projectId] }).rows
+    return { identity: found?.identity ?? 0, backups: found?.backups ?? 0 }
+  }
 }
 
 interface Turn {
@@ -53,7 +63,9 @@ function openTurn(db: Reader, state: { running: Promise<unknown>, next: Turn | u
 /** The place of the identity's revision, where projects stand. */
 const IDENTITY = ''
 
-async function readOf(db: Reader, projectIds: readonly ProjectId[]): Promise<Map<string, number>> {
+async function readOf(db: Reader, projectIds: ProjectId[]): Promise<Map<string, number>> {
+  // Few shapes of the statement, whatever the number: the last one stands there several times.
+  while ((projectIds.length & (projectIds.length - 1)) !== 0) projectIds.push(projectIds.at(-1) as ProjectId)
   const rows = await runStatement(db, 'revisions', { projectIds }, (slots) =>
     db.selectFrom('identity_revision').select([sql<string>`''`.as('of'), 'revision'])
       .unionAll(db.selectFrom('backup_revisions').select(['project_id as of', 'revision']).where('project_id', 'in', slots.projectIds)))

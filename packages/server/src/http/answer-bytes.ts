@@ -1,4 +1,11 @@
-/** An answer's body as it goes out: bytes are JSON already, text too. */
-export function bytesOf(body: unknown): Uint8Array {
-  return body instanceof Uint8Array ? body : Buffer.from(typeof body === 'string' ? body : JSON.stringify(body))
+import { JsonPieces } from '../json-pieces.ts'
+
+/** An answer's body as it goes out: in one piece, or in several. Bytes and text are JSON already. */
+export function bytesOf(body: unknown): Uint8Array | JsonPieces {
+  if (body instanceof Uint8Array || body instanceof JsonPieces) return body
+  return Buffer.from(typeof body === 'string' ? body : JSON.stringify(body))
+}
+
+export function inOnePiece(bytes: Uint8Array | JsonPieces): Uint8Array {
+  return bytes instanceof JsonPieces ? bytes.join() : bytes
 }

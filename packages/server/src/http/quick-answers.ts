@@ -13,7 +13,7 @@ import { parse as parseQuery } from 'fast-querystring'
 import type { ReadRevisions } from '../db/revisions.ts'
 import { enterpriseProjectsFor, mayInProject, type Identity } from '../identity/index.ts'
 import type { ProjectId } from '../ids.ts'
-import { bytesOf } from './answer-bytes.ts'
+import { bytesOf, inOnePiece } from './answer-bytes.ts'
 import { chooseEncoding, compress } from './compression.ts'
 import { parseText } from './parse-input.ts'
 import { newRequestId } from './request-id.ts'
@@ -78,7 +78,8 @@ export function openQuickAnswers({ routes, readRevisions, recallToken, isOpen, i
     if (target === undefined) return false
     const { route, projectId, query } = target
     // Before all else that is read: what changes in between makes what was remembered old at once.
-    const revisions = await readRevisions(projectId)
+    const read = readRevisions(projectId)
+    const revisions = read instanceof Promise ? await read : read
     const identity = recallToken(token, revisions.identity)
     if (identity === undefined || identity.project?.id !== projectId || !mayAll(identity, route.access.action)) return false
     const answer = await route.quick({ projectId, query, headers, backupsRevision: revisions.backups } as ListCall<never>)
@@ -103,13 +104,20 @@ export function openQuickAnswers({ routes, readRevisions, recallToken, isOpen, i
     }
     let bytes = bytesOf(body)
     lines.push('content-type', 'application/json; charset=utf-8')
-    const encoding = chooseEncoding(request.headers['accept-encoding'], bytes.length)
+    const encoding = chooseEncoding(request.headers['accept-encoding'], bytes.byteLength)
     if (encoding !== undefined) {
-      bytes = await compress(encoding, bytes)
+      bytes = await compress(encoding, inOnePiece(bytes))
       lines.push('content-encoding', encoding, 'vary', 'accept-encoding')
     }
-    lines.push('content-length', String(bytes.length))
-    response.writeHead(status, lines).end(bytes)
+    lines.push('content-length', String(bytes.byteLength))
+    response.writeHead(status, lines)
+    if (bytes instanceof Uint8Array) {
+      response.end(bytes)
+      return
+    }
+    response.cork()
+    for (const piece of bytes.pieces) response.write(piece)
+    response.end()
   }
 
   return (otherwise) => (request, response) => {
