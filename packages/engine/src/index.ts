@@ -2,6 +2,8 @@
  * Everything that the engine does. Commands that run for a moment take only the parts that they need, such as
  * `@opencbr/engine/archive`: loading the rest takes longer than some of them work.
  */
+export { initRepository } from './repository/init-repository.ts'
+export type { InitOptions } from './repository/init-repository.ts'
 export * from './repository/index.ts'
 export * from './browse/index.ts'
 export * from './restore/index.ts'

@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import os from 'node:os'
 import { resolve } from 'node:path'
-import { archiveImage, archiveTree, type ArchiveProgress, type ArchiveResult } from '@opencbr/engine/archive'
+import type { ArchiveProgress, ArchiveResult } from '@opencbr/engine/archive'
 import { openRepository, type Repository, type SnapshotId } from '@opencbr/engine/repository'
 import { withoutWrites } from '@opencbr/storage'
 import type { Call } from '../command.ts'
@@ -24,6 +24,8 @@ interface BackupFlags extends AccessFlags {
   readonly dryRun?: boolean
 }
 
+const loadArchive = () => import('@opencbr/engine/archive')
+
 export function runBackup({ args: [location = '', ...paths], options }: Call<BackupFlags>): Promise<void> {
   return interruptible(async (signal) => {
     const time = parseTime(options.time)
@@ -31,7 +33,8 @@ export function runBackup({ args: [location = '', ...paths], options }: Call<Bac
     const place = openPlace(location)
     const storage = options.dryRun === true ? withoutWrites(place).storage : place
     const password = await readPassword(options.passwordFile, process.env)
-    await using repository = await openRepository(storage, { password })
+    await using repository = await openRepository(storage, { password, onDeriving: () => void loadArchive() })
+    const { archiveImage, archiveTree } = await loadArchive()
     const results = await withLock(repository, options, false, signal, async (lock, lockedSignal) => {
       const made: { path: string, result: ArchiveResult }[] = []
       for (const path of paths.map((each) => resolve(each))) {

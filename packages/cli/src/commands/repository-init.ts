@@ -1,4 +1,4 @@
-import { initRepository, openRepository } from '@opencbr/engine/repository'
+import { initRepository, openRepository } from '@opencbr/engine'
 import type { Call } from '../command.ts'
 import { printNote } from '../output.ts'
 import { interruptible, openPlace, readNewPassword, readPassword, type AccessFlags } from './repository-access.ts'

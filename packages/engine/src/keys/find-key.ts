@@ -15,8 +15,9 @@ export interface FoundKey {
 /**
  * Tries a password on every key file. Throws `repository.wrong_password` when it opens none, and
  * `repository.damaged` when no file can be opened by any password.
+ * @param onDeriving called whenever other threads have begun to derive a key
  */
-export async function findKey(storage: Storage, password: string): Promise<FoundKey> {
+export async function findKey(storage: Storage, password: string, onDeriving?: () => void): Promise<FoundKey> {
   let tried = 0
   let unusable = 0
   for await (const { key } of storage.list('keys/')) {
@@ -24,7 +25,9 @@ export async function findKey(storage: Storage, password: string): Promise<Found
     if (id === undefined) continue
     const content = await storage.get(key)
     tried += 1
-    const answer = idOf(content) === id ? await openKeyFile(content, password) : 'unusable'
+    const opening = idOf(content) === id ? openKeyFile(content, password) : 'unusable'
+    onDeriving?.()
+    const answer = await opening
     if (typeof answer !== 'string') return { id, masterKey: answer }
     if (answer === 'unusable') unusable += 1
   }

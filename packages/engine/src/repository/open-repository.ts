@@ -2,20 +2,19 @@ import assert from 'node:assert/strict'
 import type { Storage } from '@opencbr/storage'
 import { createChunker } from '../chunker/chunker.ts'
 import { createSealer, ENVELOPE_BYTES } from '../crypto/envelope.ts'
-import type { ZstdLevel } from '../crypto/zstd.ts'
+import type { SealingKey } from '../crypto/envelope.ts'
 import { Failure, throwIfCancelled } from '../failure.ts'
 import { decodeConfig } from '../format/config.ts'
 import { decodePackHeader, HEADER_BYTES_MAX, HEADER_LENGTH_BYTES } from '../format/pack-header.ts'
 import { decodeSnapshot, encodeSnapshot } from '../format/snapshot.ts'
 import type { Snapshot } from '../format/snapshot.ts'
-import { findKey } from '../keys/find-key.ts'
 import { BlobIndex } from './blob-index.ts'
 import { BlobCrew, shortened } from './crew/blob-crew.ts'
 import type { HeldBytes } from './crew/blob-crew.ts'
 import { BLOB_BYTES_MAX } from './crew/blob-work.ts'
 import type { OpenedBlob } from './crew/protocol.ts'
 import { packTableOf } from './crew/verify-pack.ts'
-import { failureCode, guardStorage } from './guarded-storage.ts'
+import { failureCode } from './guarded-storage.ts'
 import { CONFIG_KEY, idOfKey, keyOf } from './layout.ts'
 import { acquireLock, listLocks } from './lock.ts'
 import { PackMemories } from './pack-memories.ts'
@@ -25,15 +24,7 @@ import type { Repository, StoredSnapshot } from './repository.ts'
 import { createSealedFiles } from './sealed-files.ts'
 import { createStoredFiles } from './stored-files.ts'
 import type { BlobId, BlobLocation, BlobType, PackId, SavedBlob, SnapshotId } from './types.ts'
-
-export interface OpenOptions {
-  readonly password: string
-  readonly now?: (() => Date) | undefined
-  /** How hard to compress new blobs; by default 2, which takes as much space as restic does by its default. */
-  readonly compressionLevel?: ZstdLevel | undefined
-  /** Ends everything that is done through the opened repository. */
-  readonly signal?: AbortSignal | undefined
-}
+import type { OpenOptions } from './unlock-repository.ts'
 
 const READS_AT_ONCE = 6
 const INDEX_ATTEMPTS_MAX = 3
@@ -48,20 +39,18 @@ async function forEachOf<Item>(items: readonly Item[], atOnce: number, visit: (i
   )
 }
 
-/**
- * Opens a repository of version 1 or 2. Throws `repository.not_found`, `repository.wrong_password`,
- * `repository.unsupported` or `repository.damaged`.
- */
-export async function openRepository(storage: Storage, options: OpenOptions): Promise<Repository> {
-  const guarded = guardStorage(storage, options.signal)
+/** What the key has to open first. */
+export interface Unlocked {
+  /** Guarded. */
+  readonly storage: Storage
+  readonly sealedConfig: Uint8Array
+  readonly masterKey: SealingKey
+}
+
+/** Opens a repository with its key. Throws `repository.unsupported` or `repository.damaged`. */
+export function openWithKey({ storage: guarded, sealedConfig, masterKey }: Unlocked, options: OpenOptions): Repository {
   const now = options.now ?? (() => new Date())
   const level = options.compressionLevel ?? 2
-
-  const sealedConfig = await guarded.get(CONFIG_KEY).catch((error: unknown) => {
-    if (failureCode(error) !== 'storage.not_found') throw error
-    throw new Failure('repository.not_found', { location: storage.location }, { cause: error })
-  })
-  const { masterKey } = await findKey(guarded, options.password)
   const sealer = createSealer(masterKey)
   const configText = sealer.open(sealedConfig)
   if (configText === undefined) throw new Failure('repository.damaged', { key: CONFIG_KEY, reason: 'not authentic' })
@@ -190,7 +179,7 @@ export async function openRepository(storage: Storage, options: OpenOptions): Pr
     id: repositoryId,
     version,
     chunkerPolynomial,
-    location: storage.location,
+    location: guarded.location,
 
     storedFiles: createStoredFiles(guarded, sealer, files),
 

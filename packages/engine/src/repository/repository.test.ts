@@ -6,7 +6,7 @@ import { kdfForRandomPassword } from '../crypto/kdf.ts'
 import { Failure } from '../failure.ts'
 import type { FailureCode } from '../failure.ts'
 import { initRepository } from './init-repository.ts'
-import { openRepository } from './open-repository.ts'
+import { openRepository } from './unlock-repository.ts'
 import type { Repository } from './repository.ts'
 import type { BlobId } from './types.ts'
 
