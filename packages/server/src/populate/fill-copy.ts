@@ -1,13 +1,16 @@
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
 import { open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { sql } from 'kysely'
 import { openScratchDatabase, type Database } from '../db/database.ts'
+import type { OpenCatalogue } from '../open-catalogue.ts'
 
 /**
  * Fills a copy of SQLite's file and puts it in the place of the file when it is whole. The copy needs no journal, since
- * what was broken off is thrown away. `db` has the file at `path`, nobody else uses that, and it is closed afterwards.
+ * what was broken off is thrown away. `catalogue` has the file at `path`, nobody else uses that; its connections are closed.
  */
-export async function fillCopy<Result>(db: Database, path: string, fill: (copy: Database) => Promise<Result>): Promise<Result> {
+export async function fillCopy<Result>({ db, reads }: Pick<OpenCatalogue, 'db' | 'reads'>, path: string, fill: (copy: Database) => Promise<Result>): Promise<Result> {
   const copyPath = `${path}.populating`
   await rm(copyPath, { force: true })
   try {
@@ -22,7 +25,10 @@ export async function fillCopy<Result>(db: Database, path: string, fill: (copy: 
       await copy.destroy()
     }
     await sync(copyPath)
+    await reads.destroy()
     await db.destroy()
+    // Whoever still had the old file open would have left its log, which must not be read together with the new one.
+    assert.ok(!existsSync(`${path}-wal`), 'the catalogue is still open')
     await rename(copyPath, path)
     await sync(dirname(path))
     return result

@@ -89,7 +89,7 @@ export async function populateDirectory(config: ServerConfig, options: PopulateO
   try {
     await makeBootstrapUser({ db, config, secrets, clock: systemClock() })
     if (config.database !== undefined) return await writeCatalogue({ db, secrets }, options, 'at-once')
-    return await fillCopy(db, databasePath(config), (copy) => writeCatalogue({ db: copy, secrets }, options, 'at-once'))
+    return await fillCopy(catalogue, databasePath(config), (copy) => writeCatalogue({ db: copy, secrets }, options, 'at-once'))
   } finally {
     await close()
   }
