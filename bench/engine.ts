@@ -1,5 +1,5 @@
 /**
- * `engine.ts [--quick] [--rounds N] [--only disk|files|random] [--folder DIR]`: what the command line costs beside
+ * `engine.ts [--quick] [--rounds N] [--only disk|files|random] [--until STEP] [--folder DIR]`: what the command line costs beside
  * stock restic, in one run.
  *
  * Workloads: a disk of 4 GiB with a file system in it, of which half is in use; 50,000 small files; 1 GiB that nothing
@@ -27,13 +27,15 @@ import { changeFile, changeFiles, makeDisk, makeFiles, makeRandom } from './supp
 
 const PASSWORD = 'benchmark'
 const MEBIBYTE = 1 << 20
-const COMMAND_LINE = join(import.meta.dirname, '..', 'packages', 'cli', 'src', 'main.ts')
+/** What users start. */
+const LAUNCHER = join(import.meta.dirname, '..', 'packages', 'cli', 'bin', 'opencbr')
 
 const { values } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     rounds: { type: 'string' },
     only: { type: 'string' },
+    until: { type: 'string', default: 'check' },
     folder: { type: 'string', default: os.tmpdir() },
   },
 })
@@ -41,6 +43,9 @@ const rounds = Number(values.rounds ?? (values.quick ? 1 : 3))
 
 const STEPS = ['first backup', 'unchanged', '1 % changed', 'restore', 'check'] as const
 type Step = (typeof STEPS)[number]
+const lastStep = STEPS.findIndex((step) => step === values.until)
+assert(lastStep >= 0, `--until is one of ${STEPS.join(', ')}`)
+const steps = STEPS.slice(0, lastStep + 1)
 
 interface Workload {
   readonly name: string
@@ -93,7 +98,7 @@ function workloadsIn(top: string): Workload[] {
 
 function openCbr(compiled: string): Program & { init(repository: string): Promise<unknown> } {
   const call = (...commandLine: string[]) => measureRun(
-    process.execPath, ['--disable-warning=ExperimentalWarning', COMMAND_LINE, 'repository', ...commandLine],
+    LAUNCHER, ['repository', ...commandLine],
     { OPENCBR_REPOSITORY_PASSWORD: PASSWORD, NODE_COMPILE_CACHE: compiled },
   )
   return {
@@ -129,7 +134,7 @@ interface Sample {
 async function runRound(programs: readonly Program[], workload: Workload, round: number, directories: readonly string[]): Promise<Sample[]> {
   const samples = programs.map((): Sample => ({ costs: new Map(), storedBytes: 0 }))
   const order = round % 2 === 0 ? [0, 1] : [1, 0]
-  for (const step of STEPS) {
+  for (const step of steps) {
     if (step === '1 % changed') workload.change(round)
     for (const at of order) {
       const [program, sample, directory] = [programs[at], samples[at], directories[at]]
@@ -169,7 +174,7 @@ function tabulate(workload: Workload, samples: readonly (readonly Sample[])[]): 
     median(samples.map((round) => round[program]).filter((sample) => sample !== undefined).map(of))
   const ratioOf = (of: (sample: Sample) => number): number =>
     median(samples.map(([ours, peer]) => (ours === undefined || peer === undefined ? 0 : of(peer) / of(ours))))
-  const rows = STEPS.map((step) => {
+  const rows = steps.map((step) => {
     const wall = (sample: Sample) => sample.costs.get(step)?.wallSeconds ?? 0
     const cpu = (sample: Sample) => sample.costs.get(step)?.cpuSeconds ?? 0
     const peak = (sample: Sample) => (sample.costs.get(step)?.peakBytes ?? 0) / MEBIBYTE
@@ -185,6 +190,7 @@ function tabulate(workload: Workload, samples: readonly (readonly Sample[])[]): 
       `${medianOf(0, peak).toFixed(0)} / ${medianOf(1, peak).toFixed(0)}${isBig ? ' big' : ''}`,
     ].join(' | ')} |`
   })
+  if (!steps.includes('1 % changed')) return rows
   const stored = (sample: Sample) => sample.storedBytes / MEBIBYTE
   const storedRatio = 1 / ratioOf(stored)
   const verdict = storedRatio > STORED_RATIO_MAX ? ' big' : ''
