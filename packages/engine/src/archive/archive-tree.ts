@@ -17,6 +17,7 @@ import type { Repository } from '../repository/repository.ts'
 import type { BlobId } from '../repository/types.ts'
 import { describe, isDescribedBy, kindOf, readAttributes, textOfFile } from '../source/describe.ts'
 import { hasChanged, openSource, openSourceDirectory, type OpenSource } from '../source/open-source.ts'
+import { readNow } from '../source/read-source.ts'
 import { asSourceFailure, fileCodeOf } from '../source/source-errors.ts'
 import { findPreviousPath, namesOnPath, saveAncestors, saveTree } from './ancestors.ts'
 import type { ArchiveOptions, ArchiveResult } from './archive-result.ts'
@@ -24,6 +25,7 @@ import { CACHE_TAG_NAME, Exclusion, isCacheTag } from './exclusion.ts'
 import { isStored, loadPreviousTree, type PreviousTree } from './previous-tree.ts'
 import { compareDirectory, runArchive, type ArchiveRun } from './run.ts'
 import { saveFile, ZeroChunks, type FileContent } from './save-file.ts'
+import { isShort, ShortFiles } from './short-files.ts'
 
 export interface ArchiveTreeOptions extends ArchiveOptions {
   /**
@@ -129,6 +131,7 @@ class TreeWalk implements Disposable {
   readonly #run: ArchiveRun
   readonly #scope: Scope
   readonly #zeroChunks: ZeroChunks
+  readonly #shortFiles: ShortFiles
   /** The content of files with several names, by device and inode. */
   readonly #linked = new Map<string, Promise<FileContent>>()
   /** In the order of the walk, across directories. */
@@ -138,9 +141,11 @@ class TreeWalk implements Disposable {
     this.#run = run
     this.#scope = scope
     this.#zeroChunks = new ZeroChunks(run)
+    this.#shortFiles = new ShortFiles(run.sink)
   }
 
   [Symbol.dispose](): void {
+    this.#shortFiles[Symbol.dispose]()
     for (const { source } of this.#ahead) source[Symbol.dispose]()
   }
 
@@ -148,6 +153,7 @@ class TreeWalk implements Disposable {
     const name = Buffer.from(path.subarray(path.lastIndexOf('/') + 1))
     const { node } = await this.#archiveDirectory(root, name, { path, pathBelow: '' }, previous, () => loadPreviousTree(this.#run.trees, previous))
     while (this.#ahead.length > 0) await this.#readNext()
+    this.#shortFiles.flush()
     return node
   }
 
@@ -168,7 +174,8 @@ class TreeWalk implements Disposable {
       if (this.#takeAsItIs(directory, entryName)) continue
       const entryPlace = Buffer.concat([placePrefix, entryName])
       const entry = { directory, name: entryName, place: entryPlace, previous: previous?.find(entryName) }
-      if (!this.#takeUnchanged(entry)) await this.#archiveEntry(entry)
+      if (!this.#takeFile(entry)) await this.#archiveEntry(entry)
+      if (this.#ahead.length > FILES_AHEAD_MAX && !this.#readShort()) await this.#readNext()
     }
     return { node: handled(this.#finishDirectory(directory, base, previousNode)) }
   }
@@ -206,19 +213,16 @@ class TreeWalk implements Disposable {
     return true
   }
 
-  /** The common case of a backup, without a turn of waiting: a file that is as the parent has it. False leaves it to the long way. */
-  #takeUnchanged(entry: Entry): boolean {
-    if (entry.previous?.type !== 'file' || this.#scope.exclusion !== undefined) return false
-    let stat: fs.BigIntStats
+  /** A regular file, the common case, without a turn of waiting. False leaves it to the long way. */
+  #takeFile(entry: Entry): boolean {
+    if (this.#scope.exclusion !== undefined) return false
     try {
-      stat = fs.lstatSync(entry.place, { bigint: true })
+      const stat = fs.lstatSync(entry.place, { bigint: true })
+      return kindOf(stat.mode) === 'file' && this.#archiveFile(entry, stat)
     } catch {
+      // It is looked at once more, and told of then.
       return false
     }
-    const reused = kindOf(stat.mode) === 'file' ? this.#reuse(entry, stat) : undefined
-    if (reused === undefined) return false
-    entry.directory.nodes.push(reused)
-    return true
   }
 
   #listNames(directory: Directory): Buffer[] {
@@ -320,7 +324,7 @@ class TreeWalk implements Disposable {
     return true
   }
 
-  async #archiveFile(entry: Entry, stat: fs.BigIntStats): Promise<boolean> {
+  #archiveFile(entry: Entry, stat: fs.BigIntStats): boolean {
     const reused = this.#reuse(entry, stat)
     if (reused !== undefined) {
       entry.directory.nodes.push(reused)
@@ -336,11 +340,43 @@ class TreeWalk implements Disposable {
     const { promise, resolve: complete } = Promise.withResolvers<TreeNode | undefined>()
     entry.directory.nodes.push(handled(promise))
     this.#ahead.push({ entry, source, complete })
-    while (this.#ahead.length > FILES_AHEAD_MAX) await this.#readNext()
+    return true
+  }
+
+  /** Reads the next of the open files if it is short and there is room for it, without a turn of waiting. */
+  #readShort(): boolean {
+    const next = this.#ahead[0]
+    const room = next !== undefined && isShort(next.source) ? this.#shortFiles.room(Number(next.source.stat.size)) : undefined
+    if (next === undefined || room === undefined) return false
+    this.#ahead.shift()
+    const { entry, source, complete } = next
+    const run = this.#run
+    try {
+      const node = this.#describe(entry, 'file', source.stat, source.descriptor)
+      const bytes = readNow(source.descriptor, room)
+      run.addBytes(bytes, () => pathOf(entry))
+      if (hasChanged(source.stat, fs.fstatSync(source.descriptor, { bigint: true }))) run.warnings.add(pathOf(entry), 'changed')
+      const size = BigInt(bytes)
+      if (bytes === 0) complete({ ...node, size, content: [] })
+      else this.#shortFiles.add(bytes, (blobId) => complete({ ...node, size, content: [blobId] }), (error) => complete(Promise.reject(error)))
+      run.addFile(entry.previous?.type === 'file' ? 'changed' : 'new', () => pathOf(entry))
+    } catch (error) {
+      run.warnings.add(pathOf(entry), 'unreadable', fileCodeOf(error))
+      complete(undefined)
+    } finally {
+      source[Symbol.dispose]()
+    }
     return true
   }
 
   async #readNext(): Promise<void> {
+    const [head] = this.#ahead
+    if (head !== undefined && isShort(head.source)) {
+      if (this.#readShort()) return
+      await this.#shortFiles.makeRoom()
+      this.#readShort()
+      return
+    }
     const next = this.#ahead.shift()
     if (next === undefined) return
     const { entry, complete } = next

@@ -1,5 +1,6 @@
 import { asFailure } from '../failure.ts'
-import type { BlobId, BlobType, BlobWriter, ReservedBlob, SavedBlob } from '../repository/types.ts'
+import { BATCH_BYTES } from '../repository/crew/blob-batch.ts'
+import type { BlobBatch, BlobId, BlobType, BlobWriter, ReservedBlob, SavedBlob } from '../repository/types.ts'
 import { ByteBudget } from '../restore/byte-budget.ts'
 
 /** Content that may be on its way into the repository at once: enough to keep its workers busy. */
@@ -55,12 +56,45 @@ export class BlobSink {
     return this.#watch(this.#save(type, bytes, reserved.length, () => this.#writer.saveReserved(type, reserved, bytes)))
   }
 
+  /** Waits for room for a batch, which `saveBatch` or `giveUpBatch` must be given. */
+  async openBatch(): Promise<BlobBatch> {
+    await this.admit(BATCH_BYTES)
+    try {
+      return await this.#writer.openBatch()
+    } catch (error) {
+      this.#budget.giveBack(BATCH_BYTES + BYTES_PER_BLOB)
+      throw asFailure(error)
+    }
+  }
+
+  /** Saves a batch of file content; answers the ids in its order. */
+  saveBatch(batch: BlobBatch, lengths: readonly number[]): Promise<readonly BlobId[]> {
+    return this.#watch(this.#saveBatch(batch, lengths))
+  }
+
+  async #saveBatch(batch: BlobBatch, lengths: readonly number[]): Promise<readonly BlobId[]> {
+    try {
+      const saved = await this.#writer.saveBatch('data', batch)
+      for (const [i, { known, packedBytes }] of saved.entries()) if (!known) this.#count('data', lengths[i] ?? 0, packedBytes)
+      return saved.map(({ id }) => id)
+    } catch (error) {
+      throw asFailure(error)
+    } finally {
+      this.#budget.giveBack(BATCH_BYTES + BYTES_PER_BLOB)
+    }
+  }
+
+  giveUpBatch(batch: BlobBatch): void {
+    this.#budget.giveBack(BATCH_BYTES + BYTES_PER_BLOB)
+    this.#writer.releaseBatch(batch)
+  }
+
   /** Saves an admitted blob, which must not be changed any more. */
   save(type: BlobType, plaintext: Uint8Array): Promise<BlobId> {
     return this.#watch(this.#save(type, plaintext.length, plaintext.length, () => this.#writer.saveBlob(type, plaintext)))
   }
 
-  #watch(saved: Promise<BlobId>): Promise<BlobId> {
+  #watch<Saved>(saved: Promise<Saved>): Promise<Saved> {
     this.#underWay.add(saved)
     // Whoever waits for the id sees the failure as well, but may come too late to be the first.
     saved.then(

@@ -11,7 +11,8 @@ import type { Snapshot } from '../format/snapshot.ts'
 import { BlobIndex } from './blob-index.ts'
 import { BlobCrew, shortened } from './crew/blob-crew.ts'
 import type { HeldBytes } from './crew/blob-crew.ts'
-import { BLOB_BYTES_MAX } from './crew/blob-work.ts'
+import type { SlabBatch } from './crew/blob-batch.ts'
+import { BLOB_BYTES_MAX, idIn, sealedIn } from './crew/blob-work.ts'
 import type { OpenedBlob } from './crew/protocol.ts'
 import { packTableOf } from './crew/verify-pack.ts'
 import { failureCode } from './guarded-storage.ts'
@@ -104,9 +105,8 @@ export function openWithKey({ storage: guarded, sealedConfig, masterKey }: Unloc
   async function saveHeld(type: BlobType, held: HeldBytes): Promise<SavedBlob> {
     underWay += 1
     try {
+      assertWritable()
       const { index, writer } = getLoaded()
-      throwIfCancelled(options.signal)
-      writer.throwIfFailed()
       const id = await crew.hash(held)
       if (index.has(type, id) || writer.isPending(type, id)) return { id, known: true, packedBytes: 0 }
       writer.claim(type, id)
@@ -124,11 +124,48 @@ export function openWithKey({ storage: guarded, sealedConfig, masterKey }: Unloc
     }
   }
 
-  function reserve(bytes: number): HeldBytes | Promise<HeldBytes> {
-    const { writer } = getLoaded()
-    assert(bytes <= BLOB_BYTES_MAX)
+  async function saveBatch(type: BlobType, batch: SlabBatch): Promise<SavedBlob[]> {
+    underWay += 1
+    try {
+      assertWritable()
+      const { index, writer } = getLoaded()
+      await crew.hashBatch(batch)
+      const saved: SavedBlob[] = []
+      const fresh: { readonly slot: SlabBatch['slots'][number]; readonly id: BlobId; readonly at: number }[] = []
+      for (const [at, slot] of batch.slots.entries()) {
+        const id = idIn(slot.bytes)
+        saved.push({ id, known: true, packedBytes: 0 })
+        if (index.has(type, id) || writer.isPending(type, id)) continue
+        writer.claim(type, id)
+        fresh.push({ slot, id, at })
+      }
+      if (fresh.length === 0) return saved
+      try {
+        await crew.sealBatch(batch, fresh.map(({ slot }) => slot), type)
+        for (const { slot, id, at } of fresh) {
+          const sealed = sealedIn(slot.bytes, slot.plainLength)
+          await writer.add(type, id, sealed)
+          saved[at] = { id, known: false, packedBytes: sealed.stored.length }
+        }
+      } catch (error) {
+        writer.fail(error)
+        throw error
+      }
+      return saved
+    } finally {
+      crew.releaseBatch(batch)
+      leave()
+    }
+  }
+
+  function assertWritable(): void {
     throwIfCancelled(options.signal)
-    writer.throwIfFailed()
+    getLoaded().writer.throwIfFailed()
+  }
+
+  function reserve(bytes: number): HeldBytes | Promise<HeldBytes> {
+    assert(bytes <= BLOB_BYTES_MAX)
+    assertWritable()
     return crew.reserve(bytes)
   }
 
@@ -255,6 +292,13 @@ export function openWithKey({ storage: guarded, sealedConfig, masterKey }: Unloc
       const held = reserved as HeldBytes
       return saveHeld(type, bytes === undefined || bytes === held.length ? held : shortened(held, bytes))
     },
+
+    async openBatch() {
+      assertWritable()
+      return crew.openBatch()
+    },
+    saveBatch: (type, batch) => saveBatch(type, batch as SlabBatch),
+    releaseBatch: (batch) => crew.releaseBatch(batch as SlabBatch),
 
     flush: async (lock) => getLoaded().writer.flush(lock === undefined ? undefined : () => lock.assertHeld()),
 

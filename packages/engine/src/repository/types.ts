@@ -48,6 +48,16 @@ export interface ReservedBlob {
   release(): void
 }
 
+/** Room for small plaintexts that are stored together. */
+export interface BlobBatch {
+  /** How many have been added. */
+  readonly count: number
+  /** Memory for one more of at most so many bytes; undefined when there is none left. It is taken only by `add`. */
+  room(bytes: number): Buffer | undefined
+  /** Adds the first bytes of the memory that was given last. */
+  add(bytes: number): void
+}
+
 export interface BlobWriter {
   /**
    * Stores a blob unless it is there already. Resolves once the blob has its id and place; it is
@@ -62,6 +72,11 @@ export interface BlobWriter {
   reserveBlob(bytes: number): Promise<ReservedBlob>
   /** As `saveBlob`, of the first bytes of what was reserved, all by default; releases it. */
   saveReserved(type: BlobType, reserved: ReservedBlob, bytes?: number): Promise<SavedBlob>
+  /** An empty batch; waits until there is memory. It must be given to `saveBatch` or `releaseBatch`. */
+  openBatch(): Promise<BlobBatch>
+  /** As `saveBlob`, of everything in a batch, in its order; releases it. */
+  saveBatch(type: BlobType, batch: BlobBatch): Promise<readonly SavedBlob[]>
+  releaseBatch(batch: BlobBatch): void
   /**
    * Resolves when every blob saved so far lies in stored packs that stored index files name. With a lock, packs are only named
    * while it is held: whoever took it away may have removed what had no name. Throws `repository.lock_lost` then, and

@@ -11,6 +11,7 @@ import type { DeliveryTarget } from '../../restore/deliver.ts'
 import type { IndexTable } from '../index-table.ts'
 import { openIndexFile } from '../sealed-files.ts'
 import type { BlobId, BlobType, PackId } from '../types.ts'
+import { BATCH_BYTES, SlabBatch } from './blob-batch.ts'
 import { hashSlot, idIn, openStored, plaintextIn, sealedIn, sealSlot, slotBytes } from './blob-work.ts'
 import type { SealedBlob, SealingRules, StoredForm } from './blob-work.ts'
 import { Gatherer } from './gatherer.ts'
@@ -170,6 +171,28 @@ export class BlobCrew {
     return sealedIn(slot, length)
   }
 
+  /** Room for many small plaintexts, as soon as there is some; release it in the end. */
+  async openBatch(): Promise<SlabBatch> {
+    return new SlabBatch(await this.#slabs.take(BATCH_BYTES))
+  }
+
+  async hashBatch(batch: SlabBatch): Promise<void> {
+    const weight = batch.plainBytes + batch.count * BLOB_WEIGHT
+    if (this.#batchStaysInPlace(weight)) for (const { bytes, plainLength } of batch.slots) hashSlot(bytes, plainLength)
+    else await workerPool.submit(this.#getKeyId(), { kind: 'hash', slots: batch.placesOf(batch.slots, 0) }, weight)
+  }
+
+  /** Seals some of the blobs that have been hashed, each in its slot. Throws `host.unsound`. */
+  async sealBatch(batch: SlabBatch, slots: SlabBatch['slots'], type: BlobType): Promise<void> {
+    const weight = slots.reduce((sum, { plainLength }) => sum + plainLength + BLOB_WEIGHT, 0)
+    if (this.#batchStaysInPlace(0)) for (const { bytes, plainLength } of slots) sealSlot(this.#sealer, this.#rules, type, bytes, plainLength)
+    else await workerPool.submit(this.#getKeyId(), { kind: 'seal', slots: batch.placesOf(slots, type === 'tree' ? 1 : 0) }, weight)
+  }
+
+  releaseBatch(batch: SlabBatch): void {
+    this.#slabs.give(batch.slab)
+  }
+
   /** Opens a stored blob; the plaintext is new memory. */
   open(id: BlobId, form: StoredForm, stored: Uint8Array): Promise<OpenedBlob> {
     return this.readAndOpen(id, form, stored.length, async (memory) => memory.set(stored))
@@ -257,6 +280,12 @@ export class BlobCrew {
   #staysInPlace(bytes: number, weight = 1): boolean {
     if (workerPool.isStarted || bytes > IN_PLACE_BLOB_BYTES_MAX || this.#inPlaceBytes > IN_PLACE_BYTES_MAX) return false
     this.#inPlaceBytes += (bytes + BLOB_WEIGHT) * weight
+    return true
+  }
+
+  #batchStaysInPlace(weight: number): boolean {
+    if (workerPool.isStarted || this.#inPlaceBytes + weight > IN_PLACE_BYTES_MAX) return false
+    this.#inPlaceBytes += weight
     return true
   }
 
