@@ -20,6 +20,7 @@ const SEEK_END = 2
 const SEEK_DATA = 3
 const SEEK_HOLE = 4
 const POSIX_FADV_WILLNEED = 3
+const SYNC_FILE_RANGE_WRITE = 2
 const FALLOC_FL_KEEP_SIZE = 1
 const FALLOC_FL_PUNCH_HOLE = 2
 const ENXIO = 6
@@ -67,6 +68,7 @@ const libc = ffi.dlopen(null, {
   removexattr: { return: 'i32', arguments: ['pointer', 'pointer'] },
   lseek: { return: 'i64', arguments: ['i32', 'i64', 'i32'] },
   posix_fadvise: { return: 'i32', arguments: ['i32', 'i64', 'i64', 'i32'] },
+  sync_file_range: { return: 'i32', arguments: ['i32', 'i64', 'i64', 'u32'] },
   fallocate: { return: 'i32', arguments: ['i32', 'i32', 'i64', 'i64'] },
   syscall: { return: 'i64', arguments: ['i64', 'i64', 'pointer', 'u64', 'u64'] },
 }).functions
@@ -324,6 +326,11 @@ export function sizeOf(descriptor: number): number {
 /** Lets the system fetch the first bytes of an open file, without waiting for them. It is a hint and never fails. */
 export function fetchAhead(descriptor: number, lengthBytes: number): void {
   libc.posix_fadvise(descriptor, 0n, BigInt(lengthBytes), POSIX_FADV_WILLNEED)
+}
+
+/** Lets the system begin to write a range of an open file to the disk, without waiting for it. It is a hint and never fails. */
+export function startWriting(descriptor: number, offset: number, lengthBytes: number): void {
+  libc.sync_file_range(descriptor, BigInt(offset), BigInt(lengthBytes), SYNC_FILE_RANGE_WRITE)
 }
 
 /** Turns a range of an open file into a hole that reads as zeros; the file keeps its size. */

@@ -4,7 +4,7 @@
  * its attributes and closed at once.
  */
 import * as fs from 'node:fs'
-import { pathIn } from '../posix/posix.ts'
+import { pathIn, startWriting } from '../posix/posix.ts'
 import { setAttributes, type AttributesOf } from './attributes.ts'
 import { writeIntoHoleNow } from './content-file.ts'
 import type { RestoreWarningCode } from './restore-warnings.ts'
@@ -21,6 +21,8 @@ export interface PlaceInFile {
   readonly descriptor: number
   /** Bytes from the start of the file. */
   readonly offset: number
+  /** Whether somebody will wait until the file is on the disk: then the system begins to write it at once. */
+  readonly isAwaited?: boolean
 }
 
 /** A file that is not there yet, and whose whole content is the blob. */
@@ -57,6 +59,7 @@ export function deliver(plaintext: Uint8Array, target: DeliveryTarget): Delivery
   if ('name' in target) return makeFile(plaintext, target)
   try {
     writeIntoHoleNow(target.descriptor, plaintext, target.offset)
+    if (target.isAwaited === true) startWriting(target.descriptor, target.offset, plaintext.length)
     return IN_PLACE
   } catch (error) {
     return { ...IN_PLACE, failed: failedCallOf(error) }

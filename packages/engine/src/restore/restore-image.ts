@@ -152,7 +152,7 @@ async function fillTarget(
   const restoreWindow = async (window: ReadonlyMap<BlobId, readonly Chunk[]>): Promise<void> => {
     await fetchBlobs(repository, 'data', window.keys(), {
       // What is there already is compared before anything is written, which is not left to the threads.
-      wants: (id) => (isNew ? { targets: (window.get(id) ?? []).map(({ offset }) => ({ descriptor, offset })), release: () => undefined } : undefined),
+      wants: (id) => (isNew ? { targets: (window.get(id) ?? []).map(({ offset }) => ({ descriptor, offset, isAwaited: true })), release: () => undefined } : undefined),
       onDelivered(id, outcomes) {
         for (const [i, { length }] of (window.get(id) ?? []).entries()) {
           const failed = outcomes[i]?.failed
