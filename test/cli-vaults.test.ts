@@ -90,6 +90,11 @@ test('resources pause, resume and move; figures and events are shown; dry runs c
   assert.match(await ok(backup, 'vault', 'migrate', 'from', 'folder', '--to', 'to', '--dry-run'), /folder with 1 backups .* would move to to/)
   assert.match(await ok(backup, 'vault', 'remove-resource', 'from', 'folder', '--dry-run'), /1 backups would be deleted/)
   assert.match(await ok(backup, 'vault', 'delete', 'from', '--dry-run'), /with 1 backups would be deleted/)
+  const [made] = (await json<{ backups: { id: string, name: string }[] }>(backup, 'backup', 'list')).backups
+  assert.match(await ok(backup, 'backup', 'delete', made?.id ?? '', '--dry-run'), /^The backup \S+ of folder, made 2026.*, would be deleted\.$/m)
+  assert.match(await ok(backup, 'backup', 'restore', made?.id ?? '', '--to', backup.root, '--dry-run'), /would be restored into .*others stay/)
+  assert.match(await ok(backup, 'resource', 'remove', 'folder', '--dry-run'), /would no longer be declared/)
+  assert.equal((await json<{ operation_logs: unknown[] }>(backup, 'task', 'list')).operation_logs.length, 1)
   assert.equal((await json<{ vault: Vault }>(backup, 'vault', 'show', 'from')).vault.resources[0]?.backup_count, 1)
   await ok(backup, 'vault', 'migrate', 'from', 'folder', '--to', 'to', '--wait')
   assert.deepEqual((await json<{ vault: Vault }>(backup, 'vault', 'show', 'from')).vault.resources, [])

@@ -1,6 +1,12 @@
 import { createInterface } from 'node:readline/promises'
 import { CommandFailure } from './exit-codes.ts'
 
+/** Of commands that destroy something. */
+export interface DestroyFlags {
+  readonly yes?: boolean
+  readonly dryRun?: boolean
+}
+
 /**
  * Asks a person before something is destroyed. A script has decided already: where nobody sits at a
  * terminal, and with `--yes`, nothing is asked.

@@ -64,3 +64,16 @@ test('a command line that begins with a command loads this one, as the whole pro
     assert.deepEqual((await buildProgram(name)).commands.map((command) => command.name()), whole.commands.map((command) => command.name()))
   }
 })
+
+/** What a restore of the catalogue replaces stays beside it; a key is known by nothing but its id; policies have a preview. */
+const WITHOUT_DRY_RUN = ['catalog restore', 'key delete', 'organization-policy update']
+
+function has(command: Command, flag: string): boolean {
+  return command.options.some((option) => option.long === flag)
+}
+
+test('what asks before it destroys can be tried without', async () => {
+  const asking = leaves(await buildProgram()).filter(({ command }) => has(command, '--yes'))
+  assert.deepEqual(asking.filter(({ command }) => !has(command, '--dry-run')).map(({ path }) => path).toSorted(), WITHOUT_DRY_RUN)
+  assert.ok(asking.length > 10)
+})

@@ -6,13 +6,12 @@ import type {
 } from '@opencbr/contract'
 import type { Api } from '../api.ts'
 import { addFilters, collect, onRun, pagingFilters, readFilters, type Filter } from '../command.ts'
-import { confirm } from '../confirm.ts'
+import { confirm, type DestroyFlags } from '../confirm.ts'
 import { CommandFailure } from '../exit-codes.ts'
 import { isId, pickOne } from '../names.ts'
 import { noteRest, printLine, printNote, printRecord, printTable, showTime, type Column } from '../output.ts'
 
 interface Row { readonly id: string, readonly name: string, readonly description: string, readonly created_at: string, readonly enabled?: boolean }
-interface Confirmed { readonly yes?: boolean }
 
 /** What domains, projects, users and groups have in common. */
 interface Noun {
@@ -155,14 +154,23 @@ function addCommon(group: Command, noun: Noun, filters: readonly Filter[]): void
     })
   }
 
-  const remove = group.command(`delete <${noun.name}>`).description(`delete ${noun.text}`).option('--yes', 'do not ask')
-  onRun<Confirmed>(remove, async ({ args: [text = ''], options, openApi }) => {
+  const remove = addDestroyOptions(group.command(`delete <${noun.name}>`).description(`delete ${noun.text}`))
+  onRun<DestroyFlags>(remove, async ({ args: [text = ''], options, openApi, print }) => {
     const api = await openApi()
     const id = await findId(api, noun.name, text)
+    if (options.dryRun === true) {
+      const answer = await api.call<Record<string, Row>>('GET', path(noun.name, id))
+      print({ dry_run: true, ...answer }, () => printLine(`The ${noun.name} ${answer[noun.name]?.name ?? text} would be deleted.`))
+      return
+    }
     await confirm(`Delete the ${noun.name} ${text}?`, options)
     await api.call('DELETE', path(noun.name, id))
     printNote(`The ${noun.name} ${text} is deleted.`)
   })
+}
+
+function addDestroyOptions(command: Command): Command {
+  return command.option('--dry-run', 'only say what would be deleted').option('--yes', 'do not ask')
 }
 
 function described({ description }: { readonly description?: string }): { description?: string } {
@@ -293,10 +301,14 @@ function addOwnRoles(group: Command): void {
     print(answer, () => printRole(answer.role))
   })
 
-  const remove = group.command('delete <role>').description('delete a role that nobody has').option('--yes', 'do not ask')
-  onRun<Confirmed>(remove, async ({ args: [text = ''], options, openApi }) => {
+  const remove = group.command('delete <role>').description('delete a role that nobody has')
+  onRun<DestroyFlags>(addDestroyOptions(remove), async ({ args: [text = ''], options, openApi, print }) => {
     const api = await openApi()
     const { role } = await showRole(api, text)
+    if (options.dryRun === true) {
+      print({ dry_run: true, role }, () => printLine(`The role ${role.name} would be deleted.`))
+      return
+    }
     await confirm(`Delete the role ${role.name}?`, options)
     await api.call('DELETE', path('role', role.id))
     printNote(`The role ${role.name} is deleted.`)
@@ -374,7 +386,7 @@ export function addKey(program: Command): void {
   }
 
   const remove = group.command('delete <key>').description('delete an access key; it ends at once').option('--yes', 'do not ask')
-  onRun<Confirmed>(remove, async ({ args: [key = ''], options, openApi }) => {
+  onRun<DestroyFlags>(remove, async ({ args: [key = ''], options, openApi }) => {
     const api = await openApi()
     await confirm(`Delete the access key ${key}?`, options)
     await api.call('DELETE', keyPath(key))

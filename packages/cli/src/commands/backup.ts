@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import type { Backup, BackupMetadata, ListBackupsResponse } from '@opencbr/contract'
 import type { Api } from '../api.ts'
 import { addFilters, enterpriseProjectFilter, onRun, pagingFilters, readFilters, type Filter } from '../command.ts'
-import { confirm } from '../confirm.ts'
+import { confirm, type DestroyFlags } from '../confirm.ts'
 import { CommandFailure } from '../exit-codes.ts'
 import { findBackupId, findResourceId, findVaultId } from '../names.ts'
 import { noteRest, printLine, printNote, printRecord, printTable, showTime } from '../output.ts'
@@ -98,10 +98,16 @@ function addUpdate(group: Command): void {
 }
 
 function addDelete(group: Command): void {
-  const command = addWaitOptions(group.command('delete <backup>').description('delete a backup').option('--yes', 'do not ask'))
-  onRun<WaitFlags & { yes?: boolean }>(command, async ({ args: [text = ''], options, openApi }) => {
+  const command = addWaitOptions(group.command('delete <backup>').description('delete a backup')
+    .option('--dry-run', 'only say what would be deleted')
+    .option('--yes', 'do not ask'))
+  onRun<WaitFlags & DestroyFlags>(command, async ({ args: [text = ''], options, openApi, print }) => {
     const api = await openApi()
     const { backup } = await showBackupCall(api, await findBackupId(api, text))
+    if (options.dryRun === true) {
+      print({ dry_run: true, backup }, () => printLine(`The backup ${backup.name} of ${backup.resource_name}, made ${showTime(backup.created_at)}, would be deleted.`))
+      return
+    }
     await confirm(`Delete the backup ${backup.name} of ${backup.resource_name}, made ${showTime(backup.created_at)}?`, options)
     const query = { resource_id: backup.resource_id, operation_type: 'delete' }
     const started = await tasksStartedBy(api, query, () => api.call('DELETE', backupPath(backup.id)))
@@ -111,10 +117,9 @@ function addDelete(group: Command): void {
   })
 }
 
-interface RestoreOptions extends WaitFlags {
+interface RestoreOptions extends WaitFlags, DestroyFlags {
   readonly to?: string
   readonly volume?: string
-  readonly yes?: boolean
 }
 
 function addRestore(group: Command): void {
@@ -122,6 +127,7 @@ function addRestore(group: Command): void {
     .description('bring the data of a backup back')
     .option('--to <path>', 'a directory tree: into this directory, which is made if it is missing')
     .option('--volume <resource>', 'a disk: over this disk image or block device, whose content is lost')
+    .option('--dry-run', 'only say what would be overwritten')
     .option('--yes', 'do not ask'))
   onRun<RestoreOptions>(command, async ({ args: [text = ''], options, openApi, print }) => {
     if ((options.to === undefined) === (options.volume === undefined)) {
@@ -129,10 +135,16 @@ function addRestore(group: Command): void {
     }
     const api = await openApi()
     const id = await findBackupId(api, text)
-    if (options.volume !== undefined) await confirm(`Overwrite the disk ${options.volume}?`, options)
     const restore = options.to === undefined
       ? { volume_id: await findResourceId(api, options.volume ?? '') }
       : { details: { destination_path: resolve(options.to) } }
+    if (options.dryRun === true) {
+      const { backup } = await showBackupCall(api, id)
+      const place = options.to === undefined ? `over the disk ${options.volume}, whose content would be lost` : `into ${resolve(options.to)}; files of the same names there would be changed, others stay`
+      print({ dry_run: true, backup, restore }, () => printLine(`The backup ${backup.name} of ${backup.resource_name}, made ${showTime(backup.created_at)}, would be restored ${place}.`))
+      return
+    }
+    if (options.volume !== undefined) await confirm(`Overwrite the disk ${options.volume}?`, options)
     const started = await api.call<{ job_id: string }>('POST', `${backupPath(id)}/restore`, { body: { restore } })
     const task = await showTask(api, started.job_id)
     await finishTasks(api, [task], options)

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import type { Deployment, OrganizationPolicy } from '@opencbr/contract'
 import type { Api } from '../api.ts'
 import { addFilters, onRun, readFilters, type Filter } from '../command.ts'
-import { confirm } from '../confirm.ts'
+import { confirm, type DestroyFlags } from '../confirm.ts'
 import { CommandFailure } from '../exit-codes.ts'
 import { findOrganizationPolicyId } from '../names.ts'
 import { noteRest, printNote, printRecord, printTable } from '../output.ts'
@@ -155,11 +155,20 @@ function addUpdate(group: Command): void {
 
 function addDelete(group: Command): void {
   const command = group.command('delete <policy>').description('delete a policy of the domain in all projects; backups stay, and those with an end still expire')
+    .option('--dry-run', 'only show from which projects it would go')
     .option('--yes', 'do not ask')
-  onRun<{ yes?: boolean }>(command, async ({ args: [text = ''], options, openApi }) => {
+  onRun<DestroyFlags>(command, async ({ args: [text = ''], options, openApi, print }) => {
     const api = await openApi()
     const id = await findOrganizationPolicyId(api, text)
     const { policy } = await api.call<{ policy: OrganizationPolicy }>('GET', `${PATH}/${id}`)
+    if (options.dryRun === true) {
+      const { policies: deployments } = await api.call<{ policies: readonly Deployment[] }>('GET', `${PATH}/${id}/policy-detail`)
+      print({ dry_run: true, policy, deployments }, () => printTable(deployments, [
+        { title: 'would go from', value: (each) => each.project_id },
+        { title: 'policy there', value: (each) => each.policy_id },
+      ], 'No project has it.'))
+      return
+    }
     await confirm(`Delete the policy ${policy.name} in all projects that have it?`, options)
     await api.call('DELETE', `${PATH}/${id}`)
     printNote(`The policy ${policy.name} is deleted.`)

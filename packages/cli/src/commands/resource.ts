@@ -3,9 +3,10 @@ import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import type { DeclaredResource } from '@opencbr/contract'
 import { addFilters, collect, onRun, pagingFilters, parseTag, readFilters, type Filter } from '../command.ts'
+import type { DestroyFlags } from '../confirm.ts'
 import { CommandFailure } from '../exit-codes.ts'
 import { findResource } from '../names.ts'
-import { noteRest, printNote, printRecord, printTable } from '../output.ts'
+import { noteRest, printLine, printNote, printRecord, printTable } from '../output.ts'
 
 const types: Readonly<Record<string, string>> = { tree: 'OS::Sfs::Turbo', image: 'OS::Cinder::Volume', server: 'OS::Native::Server' }
 
@@ -69,9 +70,15 @@ export function addResource(program: Command): void {
   })
 
   const remove = group.command('remove <resource>').description('take a declaration back; what lies at the path stays')
-  onRun(remove, async ({ args: [text = ''], openApi }) => {
+    .option('--dry-run', 'only say what would be taken back')
+  onRun<DestroyFlags>(remove, async ({ args: [text = ''], options, openApi, print }) => {
     const api = await openApi()
-    const { id, name } = await findResource(api, text)
+    const resource = await findResource(api, text)
+    const { id, name } = resource
+    if (options.dryRun === true) {
+      print({ dry_run: true, resource }, () => printLine(`Resource ${name} would no longer be declared; ${resource.path} stays.`))
+      return
+    }
     await api.call('DELETE', `/x/v1/{project_id}/resources/${encodeURIComponent(id)}`)
     printNote(`Resource ${name} is no longer declared.`)
   })
