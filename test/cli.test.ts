@@ -129,8 +129,9 @@ test('from a folder to a backup and back, with names for ids', () => {
 
   opencbr('backup', 'delete', 'first', '--wait')
   assert.equal(runWith({}, 'backup', 'show', 'first').code, 3)
-  const tasks = json<{ operation_logs: { operation_type: string, status: string }[] }>('task', 'list', '--vault', 'home')
+  const tasks = json<{ operation_logs: { id: string, operation_type: string, status: string }[] }>('task', 'list', '--vault', 'home')
   assert.deepEqual(tasks.operation_logs.map((task) => `${task.operation_type} ${task.status}`), ['delete success', 'restore success', 'backup success', 'backup success'])
+  assert.match(opencbr('task', 'show', tasks.operation_logs[0]?.id ?? '').stdout, /^freed +\d.*\nstill to free +\d/m)
 
   assert.equal(runWith({}, 'resource', 'remove', 'source').code, 4)
   opencbr('vault', 'remove-resource', 'home', 'source', '--wait')

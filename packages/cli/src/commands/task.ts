@@ -4,6 +4,7 @@ import { addFilters, enterpriseProjectFilter, onRun, pagingFilters, readFilters,
 import { findResourceId, findVaultId } from '../names.ts'
 import { noteRest, printRecord, printTable, showTime } from '../output.ts'
 import { isFinal, showTask, subjectOf, waitForEnd, waitForTasks } from '../tasks.ts'
+import { showBytes } from './repository-progress.ts'
 import { addWaitOptions, finishTasks, type WaitFlags } from '../wait-options.ts'
 
 export const taskFilters: readonly Filter[] = [
@@ -91,7 +92,8 @@ function addRetry(group: Command): void {
 }
 
 function showRecord(task: OperationLog): void {
-  const { backup, restore, delete: removal, remove_resources: removals } = task.extra_info
+  const { backup, restore, delete: removal, remove_resources: removals, schedule } = task.extra_info
+  const space = removal ?? removals
   const withWarnings = backup ?? restore ?? removal ?? removals
   printRecord([
     ['id', task.id],
@@ -105,6 +107,12 @@ function showRecord(task: OperationLog): void {
     ['created', showTime(task.created_at)],
     ['started', showTime(task.started_at)],
     ['ended', showTime(task.ended_at)],
+    ...(schedule === undefined ? [] : [
+      ['due', `${showTime(schedule.due_at)}${schedule.moved ? ', moved by a change of the clocks' : ''}`] as const,
+      ['makes up for', `${schedule.missed_runs} missed runs`] as const,
+    ]),
+    ...(space?.freed_bytes === undefined ? [] : [['freed', showBytes(space.freed_bytes)] as const]),
+    ...(space?.pending_bytes === undefined ? [] : [['still to free', showBytes(space.pending_bytes)] as const]),
     ['error', [task.error_info.code, task.error_info.message].filter((part) => part !== '').join(': ')],
     ...(withWarnings?.warnings ?? []).map(({ path, message }) => ['warning', `${path}: ${message}`] as const),
   ])
