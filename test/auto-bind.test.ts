@@ -103,6 +103,29 @@ test('a vault never holds more than 256 resources', async () => {
   assert.equal((await cycle(service, vault)).length, 256)
 })
 
+test('a scheduled run takes in what matches and backs it up, in the vault that runs soonest; one without a policy never does', async () => {
+  await using service = await startTestService({ agent: 'none' })
+  const rules = { bind_rules: { tags: [{ key: 'team', value: 'web' }] } }
+  const vaults = [await create(service, 100, { name: 'late', ...rules }), await create(service, 100, { name: 'soon', ...rules }), await create(service, 100, { name: 'never', ...rules })]
+  for (const [place, hour] of [[0, 12], [1, 10]] as const) {
+    const { body: { policy } } = await service.call<{ policy: { id: string } }>('POST', '/v3/{project_id}/policies', { policy: {
+      name: 'p', operation_type: 'backup', operation_definition: {}, trigger: { properties: { pattern: [`FREQ=DAILY;INTERVAL=1;BYHOUR=${hour};BYMINUTE=00`] } },
+    } })
+    assert.equal((await service.call('POST', `/v3/{project_id}/vaults/${vaults[place]?.id}/associatepolicy`, { policy_id: policy.id })).status, 200)
+  }
+  const web = await declare(service, 'web', 5, { team: 'web' })
+  await declare(service, 'mail', 5, { team: 'mail' })
+  // To 10:30, and to 12:30.
+  for (let turn = 0; turn < 2; turn += 1) {
+    service.clock.advanceSeconds(2 * 3600)
+    await service.service.scheduler.tick()
+  }
+  const { body: { backups } } = await service.call<{ backups: { resource_id: string, vault_id: string, status: string }[] }>('GET', '/v3/{project_id}/backups')
+  assert.deepEqual(backups.map((backup) => [backup.resource_id, backup.vault_id, backup.status]), [[web, vaults[1]?.id, 'waiting_protect']])
+  const { body: { operation_logs: tasks } } = await service.call<{ operation_logs: { vault_name: string, status: string, error_info: { code: string } }[] }>('GET', '/v3/{project_id}/operation-logs')
+  assert.deepEqual(tasks.map((task) => [task.vault_name, task.status, task.error_info.code]), [['late', 'skipped', 'BackupService.0001'], ['soon', 'waiting', '']])
+})
+
 test('tags are declared with a resource, shown with it and as a protectable, and changed', async () => {
   await using service = await startTestService({ agent: 'none', config: { allowPaths: [import.meta.dirname] } })
   const resource = { type: 'OS::Sfs::Turbo', path: import.meta.dirname, tags: [{ key: ' team ', value: 'web' }, { key: 'b' }] }
