@@ -1,44 +1,17 @@
 import assert from 'node:assert/strict'
 import { randomBytes, randomUUID } from 'node:crypto'
 import * as fs from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { Failure } from '@opencbr/engine'
 import { boundSource } from './bound-source.ts'
-import type { BackupAssignment, RoomRequest } from './protocol.ts'
+import type { RoomRequest } from './protocol.ts'
 import { runBackup } from './run-backup.ts'
 import type { AskForRoom } from './secure-room.ts'
-import { measureVault, type WorkContext } from './vault-repository.ts'
+import { withBench } from './test-bench.ts'
+import { measureVault } from './vault-repository.ts'
 
 const MB = 1024 ** 2
-
-async function withBench(work: (bench: { source: string, job: BackupAssignment, context: WorkContext }) => Promise<void>): Promise<void> {
-  const base = await fs.realpath(await fs.mkdtemp(join(tmpdir(), 'opencbr-backup-')))
-  const source = join(base, 'source')
-  const [projectId, vaultId] = [randomBytes(16).toString('hex'), randomUUID()]
-  const job: BackupAssignment = {
-    kind: 'backup', jobId: 'job', backupId: randomUUID(), checkpointId: randomUUID(), resourceId: randomUUID(), takenAtMs: Date.UTC(2026, 0, 15),
-    vault: {
-      projectId, vaultId, address: join(base, 'vaults', projectId, vaultId), storageKeys: {}, password: randomBytes(16).toString('hex'), repositoryExpected: false,
-    },
-    source: { kind: 'directory', path: source }, incremental: true, expectedBytes: 0,
-  }
-  const context: WorkContext = {
-    settings: {
-      snapshotHostname: 'here', installation: 'one', hasFellows: false, allowedRoots: [base], forbiddenPaths: [], scratchDir: join(base, 'scratch'), jobsMax: 1,
-      lockPatienceMs: 1000, pruneGraceMs: 0, programVersion: 'test', aliveEveryMs: 1000,
-    },
-    signal: new AbortController().signal,
-    describe: () => ({ code: 'unknown', message: '' }),
-  }
-  try {
-    await fs.mkdir(source)
-    await work({ source, job, context })
-  } finally {
-    await fs.rm(base, { recursive: true, force: true })
-  }
-}
 
 function isOverCapacity(error: unknown): boolean {
   return error instanceof Failure && error.code === 'storage.over_capacity'
