@@ -4,22 +4,32 @@ import { assembleScrypt, DIAGONAL_ORDER, laneBytes } from './scrypt-module.ts'
 export interface ScryptLanes {
   readonly module: WebAssembly.Module
   readonly lanes: Uint8Array
+  /** How many it mixes at once. */
+  readonly lanesAtOnce: number
   /** Bytes of a lane. */
   readonly stateBytes: number
   /** Bytes of the module's memory from one lane to the next. */
   readonly laneBytes: number
 }
 
+/** The steps of several lanes fill each other's waiting times; with more of them, the processor has no registers left. */
+const LANES_AT_ONCE_MAX = 4
+const LANES_BYTES_MAX = 64 * 2 ** 20
+
 /** What a thread needs for lanes, whose words it gets and gives back in the diagonal order. */
 export function prepareLanes(lanes: Uint8Array, { N, r }: { readonly N: number, readonly r: number }): ScryptLanes {
-  return { module: moduleOf(N, r), lanes: inDiagonalOrder(lanes, false), stateBytes: 128 * r, laneBytes: laneBytes(N, r) }
+  const stateBytes = 128 * r
+  const count = lanes.length / stateBytes
+  const fitting = Math.max(1, Math.min(LANES_AT_ONCE_MAX, Math.floor(LANES_BYTES_MAX / (stateBytes * N))))
+  const lanesAtOnce = Math.ceil(count / Math.ceil(count / fitting))
+  return { module: moduleOf(lanesAtOnce, N, r), lanesAtOnce, lanes: inDiagonalOrder(lanes, false), stateBytes, laneBytes: laneBytes(N, r) }
 }
 
 const modules = new Map<string, WebAssembly.Module>()
 
-function moduleOf(N: number, r: number): WebAssembly.Module {
-  const key = `${N} ${r}`
-  const module = modules.get(key) ?? new WebAssembly.Module(assembleScrypt(2, N, r))
+function moduleOf(lanes: number, N: number, r: number): WebAssembly.Module {
+  const key = `${lanes} ${N} ${r}`
+  const module = modules.get(key) ?? new WebAssembly.Module(assembleScrypt(lanes, N, r))
   modules.set(key, module)
   return module
 }

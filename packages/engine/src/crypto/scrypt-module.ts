@@ -1,11 +1,11 @@
 /**
- * The costly part of scrypt, ROMix, as WebAssembly with SIMD: one lane of it, or two at once, whose
+ * The costly part of scrypt, ROMix, as WebAssembly with SIMD, of several lanes at once, whose
  * independent steps fill each other's waiting times. OpenSSL's is written for any processor and takes three times as long.
  *
  * The sixteen words of a block of Salsa20 lie in the order of the diagonals of its matrix, four vectors of four, so
  * that a round is done on whole vectors and the next one on the same vectors with their words turned.
  *
- * Memory: a lane's state of 128·r bytes at its beginning, another one to mix into, then N states. The second lane follows the first.
+ * Memory: a lane's state of 128·r bytes at its beginning, another one to mix into, then N states. The lanes follow each other.
  */
 import { assemble, call, get, i32, i32x4, loopWhile, set, v128 } from '../wasm/assembler.ts'
 import type { Code, FunctionSource, ValueType } from '../wasm/assembler.ts'
@@ -128,7 +128,7 @@ function romixFunction(lanes: number, laneStride: number, zeroAt: number, N: num
 }
 
 /** The bytes of a module that exports `memory` and `romix()`. */
-export function assembleScrypt(lanes: 1 | 2, N: number, r: number): Uint8Array<ArrayBuffer> {
+export function assembleScrypt(lanes: number, N: number, r: number): Uint8Array<ArrayBuffer> {
   const stride = laneBytes(N, r)
   const zeroAt = lanes * stride
   return assemble({

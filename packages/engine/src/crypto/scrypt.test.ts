@@ -5,7 +5,7 @@ import { scrypt } from './scrypt.ts'
 
 test('scrypt gives what OpenSSL gives, for one and for many lanes, cheap and dear', async () => {
   const salt = Buffer.from(Array.from({ length: 64 }, (_, i) => i * 5))
-  for (const [N, r, p] of [[1024, 8, 32], [1024, 8, 33], [16_384, 8, 2], [16_384, 8, 3], [32_768, 8, 1], [2048, 4, 20], [1024, 8, 1]] as const) {
+  for (const [N, r, p] of [[1024, 8, 32], [1024, 8, 33], [16_384, 8, 2], [16_384, 8, 3], [16_384, 8, 8], [8192, 8, 13], [32_768, 8, 1], [2048, 4, 20], [1024, 8, 1]] as const) {
     const expected = scryptSync('pass\u{1f511}word', salt, 64, { N, r, p, maxmem: 2 ** 28 })
     assert.deepEqual(await scrypt('pass\u{1f511}word', salt, 64, { N, r, p }), expected, `${N} ${r} ${p}`)
   }

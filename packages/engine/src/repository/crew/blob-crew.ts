@@ -43,7 +43,7 @@ const INDEX_WEIGHT = 8
 const IN_PLACE_BLOB_BYTES_MAX = 64 * 1024
 const IN_PLACE_BYTES_MAX = 1024 * 1024
 /** Opening takes a fraction of the time of sealing: threads are not started for the directories of one backup that has not changed. */
-const OPENED_IN_PLACE_WEIGHT = 1 / 16
+const OPENED_IN_PLACE_WEIGHT = 1 / 64
 /** Index files of so many bytes, one of the longest, take some forty milliseconds; a thread takes as long to start. */
 const IN_PLACE_INDEX_BYTES_MAX = 3 * 1024 * 1024
 
