@@ -1,31 +1,35 @@
 import type { Reader } from '../db/database.ts'
 import type { ProjectId } from '../ids.ts'
 import {
-  countOwnBackups, countReceivedBackups, findBackupRevision, sumCounts, sumCountsOfUsedVaults, type BackupFilter, type Facet,
+  countBackupRows, findBackupRevision, sumCells, sumCounts, sumCountsOfUsedVaults, type BackupFilter, type Facet, type IndexName, type Role,
 } from './backup-list-store.ts'
+import { narrowestIndex, planCount, type KnownRows } from './plan-backup-page.ts'
 
-/** How many backups match a filter, on whatever page. */
-export type CountBackups = (db: Reader, projectId: ProjectId, filter: BackupFilter) => Promise<number>
+/** How many backups of a role match a filter, on whatever page. */
+export type CountOfRole = (db: Reader, projectId: ProjectId, role: Role, filter: BackupFilter) => Promise<number>
 
 const COUNTS_KEPT_MAX = 1000
 
 /**
- * Counts, and remembers what was counted. A count reads every matching row, a page only its own, so who
- * walks through the pages of a large project would spend nearly all of the time on counting the same again.
+ * Counts, and remembers what was counted. Nearly all counts are sums of what the catalogue keeps; the others
+ * read every matching row, and who walks through the pages of a large project would spend nearly all of the
+ * time on counting the same again.
  *
  * A remembered count is used only while the project's revision is the one that was read before
  * counting: it is always exact. A change that comes between reading the revision and counting leaves a
  * newer count under an older revision, which is never used.
  */
-export function openBackupCounter(): CountBackups {
+export function openBackupCounter(): CountOfRole {
   const known = new Map<string, { readonly revision: number, readonly count: number }>()
 
-  return async (db, projectId, filter) => {
+  return async (db, projectId, role, filter) => {
+    const kept = await sumKept(db, projectId, role, filter)
+    if (kept !== undefined) return kept
     const revision = await findBackupRevision(db, projectId)
-    const key = JSON.stringify([projectId, filter])
+    const key = JSON.stringify([projectId, role, filter])
     const remembered = known.get(key)
     known.delete(key)
-    const count = remembered?.revision === revision ? remembered.count : await countAfresh(db, projectId, filter, revision)
+    const count = remembered?.revision === revision ? remembered.count : await countAfresh(db, projectId, role, filter, revision)
     known.set(key, { revision, count })
     // A map keeps the order of insertion: the first key is the one that was not used for longest.
     const [oldest] = known.keys()
@@ -34,38 +38,87 @@ export function openBackupCounter(): CountBackups {
   }
 }
 
-async function countAfresh(db: Reader, projectId: ProjectId, filter: BackupFilter, revision: number): Promise<number> {
-  const own = filter.ownership === 'received' ? 0
-    : await sumOwnBackups(db, projectId, filter, revision) ?? await countOwnBackups(db, projectId, filter)
-  const received = filter.ownership === 'own' ? 0 : await countReceivedBackups(db, projectId, filter)
-  return own + received
+async function countAfresh(db: Reader, projectId: ProjectId, role: Role, filter: BackupFilter, revision: number): Promise<number> {
+  if (role === 'own' && givenMembers(filter, ['statuses', 'createdFrom', 'createdTo']) === 0) {
+    const count = await sumWindow(db, projectId, filter, revision)
+    if (count !== undefined) return count
+  }
+  const index = narrowestIndex(role, filter) ?? await planRowCount(db, projectId, role, filter)
+  return countBackupRows(db, projectId, filter, { role, index })
+}
+
+async function planRowCount(db: Reader, projectId: ProjectId, role: Role, filter: BackupFilter): Promise<IndexName> {
+  return role === 'own' ? planCount(filter, await findKnownRows(db, projectId, filter, undefined)) : 'by_created_at'
+}
+
+type Member = keyof BackupFilter
+
+/** How many members restrict, besides some. */
+function givenMembers(filter: BackupFilter, besides: readonly Member[]): number {
+  return Object.entries(filter).filter(([name, value]) => value !== undefined && name !== 'ownership' && name !== 'memberStatus' && !besides.includes(name as Member)).length
+}
+
+const facetOf: Partial<Record<Member, Facet>> = {
+  vaultId: 'vault', imageType: 'image_type', resourceType: 'resource_type', incremental: 'incremental', resourceAz: 'resource_az',
+  enterpriseProjectId: 'enterprise_project', name: 'name', resourceName: 'resource_name',
+}
+
+const OF_CELLS: readonly Member[] = ['statuses', 'imageType', 'resourceType', 'incremental', 'resourceAz', 'enterpriseProjectId', 'enterpriseProjectIds']
+
+/** Adds up counts that the catalogue keeps; undefined for filters that it does not keep any for. */
+async function sumKept(db: Reader, projectId: ProjectId, role: Role, filter: BackupFilter): Promise<number | undefined> {
+  if (role !== 'own') return givenMembers(filter, OF_CELLS) > 0 ? undefined : sumCells(db, projectId, scopesOf(role, filter), filter)
+  const { statuses } = filter
+  if (givenMembers(filter, ['statuses']) === 0) return sumFacet(db, projectId, 'all', '', statuses)
+  for (const [member, facet] of Object.entries(facetOf) as [Member, Facet][]) {
+    const value = filter[member]
+    if (value !== undefined && givenMembers(filter, ['statuses', member]) === 0) {
+      return sumFacet(db, projectId, facet, typeof value === 'boolean' ? String(Number(value)) : String(value), statuses)
+    }
+  }
+  if (givenMembers(filter, [...OF_CELLS, 'vaultId']) === 0) return sumCells(db, projectId, [filter.vaultId ?? ''], filter)
+  if (filter.usedPercentMin !== undefined && givenMembers(filter, ['statuses', 'usedPercentMin']) === 0) {
+    return sumCountsOfUsedVaults(db, projectId, filter.usedPercentMin, statuses)
+  }
+  return undefined
+}
+
+function scopesOf(role: Role, { memberStatus }: BackupFilter): string[] {
+  return (memberStatus === undefined ? ['pending', 'accepted', 'rejected'] : [memberStatus]).map((status) => `${role}:${status}`)
+}
+
+async function sumFacet(
+  db: Reader, projectId: ProjectId, facet: Facet, value: string, statuses: BackupFilter['statuses'],
+): Promise<number> {
+  return sumCounts(db, projectId, facet, { from: value, to: value }, statuses)
+}
+
+/** What a plan goes by; only what the filter mentions is looked up. `matching`: if that is known. */
+export async function findKnownRows(db: Reader, projectId: ProjectId, filter: BackupFilter, matching: number | undefined): Promise<KnownRows> {
+  const of = async (facet: Facet, value: string | undefined): Promise<number | undefined> =>
+    value === undefined ? undefined : sumFacet(db, projectId, facet, value, undefined)
+  const all = await sumFacet(db, projectId, 'all', '', undefined)
+  const used = filter.usedPercentMin
+  const isUseAlone = givenMembers(filter, ['usedPercentMin']) === 0
+  return {
+    matching: matching ?? all,
+    all,
+    inVault: await of('vault', filter.vaultId),
+    ofName: await of('name', filter.name),
+    ofResourceName: await of('resource_name', filter.resourceName),
+    inUsedVaults: used === undefined ? undefined : isUseAlone && matching !== undefined ? matching : await sumCountsOfUsedVaults(db, projectId, used, undefined),
+    ofStatuses: filter.statuses === undefined ? undefined : await sumFacet(db, projectId, 'all', '', filter.statuses),
+    inWindow: filter.createdFrom === undefined && filter.createdTo === undefined ? undefined
+      : await sumCounts(db, projectId, 'day', { from: dayText(dayOf(filter.createdFrom)), to: dayText(dayOf(filter.createdTo)) }, undefined),
+  }
 }
 
 const MICROS_PER_DAY = 86_400_000_000
 /** Narrower windows are counted row by row. */
 const WHOLE_DAYS_MIN = 2
 
-/** Adds up counts that the catalogue keeps; undefined for filters that it does not keep any for. */
-async function sumOwnBackups(db: Reader, projectId: ProjectId, filter: BackupFilter, revision: number): Promise<number | undefined> {
-  const { ownership: _, statuses, createdFrom, createdTo, ...rest } = filter
-  const [first, ...others] = Object.entries(rest).filter(([, value]) => value !== undefined)
-  if (others.length > 0) return undefined
-  const hasWindow = createdFrom !== undefined || createdTo !== undefined
-  if (first === undefined) {
-    return hasWindow ? sumWindow(db, projectId, filter, revision) : sumCounts(db, projectId, 'all', { from: '', to: '' }, statuses)
-  }
-  if (hasWindow) return undefined
-  const [name, value] = first
-  if (name === 'usedPercentMin') return sumCountsOfUsedVaults(db, projectId, Number(value), statuses)
-  const facet = facetOf[name]
-  if (facet === undefined) return undefined
-  const text = typeof value === 'boolean' ? String(Number(value)) : String(value)
-  return sumCounts(db, projectId, facet, { from: text, to: text }, statuses)
-}
-
-const facetOf: Readonly<Record<string, Facet>> = {
-  vaultId: 'vault', imageType: 'image_type', resourceType: 'resource_type', incremental: 'incremental', resourceAz: 'resource_az',
-  enterpriseProjectId: 'enterprise_project',
+function dayOf(time: number | undefined): number | undefined {
+  return time === undefined ? undefined : Math.floor(time / MICROS_PER_DAY)
 }
 
 /** Whole days are added up, and only what sticks out at both ends is counted. */
@@ -76,12 +129,13 @@ async function sumWindow(db: Reader, projectId: ProjectId, filter: BackupFilter,
   if (firstDay !== undefined && lastDay !== undefined && lastDay - firstDay + 1 < WHOLE_DAYS_MIN) return undefined
   // Nothing is older than 1970; such ends have no day that texts could name.
   if (lastDay !== undefined && lastDay < 0) return undefined
+  const arm = { role: 'own', index: statuses?.length === 1 ? 'of_status' : 'by_created_at' } as const
   let count = await sumCounts(db, projectId, 'day', { from: dayText(firstDay), to: dayText(lastDay) }, statuses)
   if (createdFrom !== undefined && firstDay !== undefined && createdFrom < firstDay * MICROS_PER_DAY) {
-    count += await countOwnBackups(db, projectId, { ...filter, createdTo: firstDay * MICROS_PER_DAY - 1 })
+    count += await countBackupRows(db, projectId, { ...filter, createdTo: firstDay * MICROS_PER_DAY - 1 }, arm)
   }
   if (createdTo !== undefined && lastDay !== undefined) {
-    count += await countOwnBackups(db, projectId, { ...filter, createdFrom: (lastDay + 1) * MICROS_PER_DAY })
+    count += await countBackupRows(db, projectId, { ...filter, createdFrom: (lastDay + 1) * MICROS_PER_DAY }, arm)
   }
   // The parts belong to one state of the catalogue, or to none.
   return await findBackupRevision(db, projectId) === revision ? count : undefined

@@ -1,19 +1,19 @@
 /**
  * SQL of the listing. The database filters, orders, pages and counts; nothing of it happens in memory.
  *
- * What a project sees comes from two places: its own backups, and the shares that it received. A page is
- * found in two steps inside one statement: first the ids of the page, through an index that has the
- * order and the frequent filters in it, then the rows of those ids. Rows that an offset skips are
- * never read. Where an index yields the whole order, one step does both.
+ * What a project sees has three roles: its own backups, which are rows of `backups`; those that it received, and
+ * those of its own that it gave, if states of shares are asked for, which are rows of `shared_backups`. All are
+ * read by the same statements. `plan-backup-page.ts` chooses the index through which each is read.
  *
- * A page of own backups comes as one piece of text: their documents, which a trigger keeps beside each
- * row, put together by the database. Reading the columns and writing them as JSON takes ten times as long.
+ * A page comes as one piece of text: the documents, which triggers keep beside each row, put together by
+ * the database. Where an index yields the whole order, its rows are read up to the end of the page. Else the
+ * page is found first, from an index alone, and then its documents.
  */
 import { expressionBuilder, sql, type Expression, type RawBuilder, type SqlBool } from 'kysely'
 import type { Micros } from '../clock.ts'
 import type { Reader } from '../db/database.ts'
-import { dialectOf } from '../db/dialect.ts'
-import type { BackupCountTable, BackupMemberTable, BackupStatus, BackupTable, Flag, MemberStatus, Row } from '../db/schema.ts'
+import { dialectOf, readThrough } from '../db/dialect.ts'
+import type { BackupCountTable, BackupStatus, BackupTable, Flag, MemberStatus, Row, SharedBackupTable } from '../db/schema.ts'
 import { runStatement } from '../db/statements.ts'
 import type { BackupId, CheckpointId, ProjectId, ResourceId, VaultId } from '../ids.ts'
 import type { SortKey, SortTerm } from './backup-order.ts'
@@ -61,6 +61,9 @@ export type Place = readonly (string | number)[]
 /** Where a page begins: behind so many rows, behind a place, or behind so many rows behind a place. */
 export interface PageStart { readonly offset: number, readonly after?: Place | undefined }
 
+/** A page of the rows, of those behind the place, that agree with it in so many keys. */
+export interface PieceStart extends PageStart { readonly equalKeys?: number | undefined }
+
 /** What the statements take, besides the filter's own members. */
 type ListValues = Readonly<Omit<BackupFilter, 'ownership' | 'incremental' | 'usedPercentMin'>> & {
   readonly projectId: ProjectId
@@ -72,14 +75,31 @@ type ListValues = Readonly<Omit<BackupFilter, 'ownership' | 'incremental' | 'use
   readonly limit?: number
 }
 
-interface OwnTables { b: BackupTable }
-interface ReceivedTables extends OwnTables { m: BackupMemberTable }
+/** How a project has to do with a backup; a given one is also its own. */
+export type Role = 'own' | 'given' | 'received'
 
-/** What an arm of the page's first step yields, besides the keys of the order as `key_0`, `key_1`, …. */
-interface PageRow { id: BackupId, share_id: string | null }
+/** Which rows a filter is about: a state of shares singles out those of the project's own that it offers. */
+export function rolesOf({ ownership, memberStatus }: BackupFilter): Role[] {
+  const own = memberStatus === undefined ? 'own' : 'given'
+  return ownership === 'own' ? [own] : ownership === 'received' ? ['received'] : [own, 'received']
+}
 
-const backup = expressionBuilder<OwnTables, 'b'>()
-const share = expressionBuilder<ReceivedTables, 'b' | 'm'>()
+/** The ends of the names of indexes; both tables have them by the same ends. */
+export type IndexName =
+  | 'by_created_at' | 'by_updated_at' | 'by_name' | 'by_protected_at' | 'by_status' | 'by_id'
+  | 'of_status' | 'of_vault' | 'of_resource' | 'of_resource_name' | 'of_name' | 'of_checkpoint' | 'of_parent'
+
+/** Where rows are read. */
+export interface Arm { readonly role: Role, readonly index: IndexName }
+
+export interface PagePlan {
+  readonly arms: readonly Arm[]
+  /** Whether every index yields its rows in the order that is asked for. */
+  readonly isOrdered: boolean
+}
+
+type ListedColumns = Omit<BackupTable, 'vault_id'> & Pick<SharedBackupTable, 'role' | 'member_status' | 'vault_id'>
+const backup = expressionBuilder<{ b: ListedColumns }, 'b'>()
 
 const BYTES_PER_GB = 1024 ** 3
 
@@ -89,18 +109,16 @@ export interface PageDocuments {
   readonly rows: number
 }
 
-/** A page of the project's own backups, as their documents. */
+/** A page as documents in their order. */
 export async function listBackupDocuments(
-  db: Reader, projectId: ProjectId, filter: BackupFilter, order: readonly SortTerm[], start: PageStart, limit: number,
+  db: Reader, projectId: ProjectId, filter: BackupFilter, order: readonly SortTerm[], plan: PagePlan, start: PieceStart, limit: number,
 ): Promise<PageDocuments> {
-  const values = { ...valuesOf(projectId, filter), ...start, limit }
-  const [page] = await runStatement(db, `documents ${shapeOf(order)}`, values, (slots) => {
-    const documents = isOrderedByIndex(filter, order)
-      ? inOrder(ownBackups(db, slots, order).select('b.document').select(keysOf(order)), order)
-        .limit(opaque(slots.limit)).offset(opaque(slots.offset)).as('page')
-      : documentsOf(db, ownPage(db, slots, order), order)
-    const joined = sql<Uint8Array | string | null>`${sql.raw(JOINED[dialectOf(db)])}`
-    return db.selectFrom(documents).select([joined.as('documents'), (e) => e.fn.countAll<number>().as('rows')])
+  const { equalKeys, ...place } = start
+  const values = { ...valuesOf(projectId, filter), ...place, limit }
+  const [page] = await runStatement(db, `documents ${shapeOf(order, plan, equalKeys)}`, values, (slots) => {
+    const joined = sql<Uint8Array | string | null>`${sql.raw(JOIN[dialectOf(db)])}(${documentOfPage(slots, plan)}, ',')`
+    return db.selectFrom(pageRows(db, slots, order, plan, equalKeys).as('page'))
+      .select([(dialectOf(db) === 'sqlite' ? asBytes(joined) : joined).as('documents'), sql<number>`count(*)`.as('rows')])
   })
   return { documents: bytesOf(page?.documents ?? ''), rows: Number(page?.rows ?? 0) }
 }
@@ -110,48 +128,119 @@ function bytesOf(documents: Uint8Array | string): Uint8Array {
   return typeof documents === 'string' ? Buffer.from(documents) : documents
 }
 
-/** SQLite hands over bytes as they are; as text it would decode them, only to be encoded again. */
-const JOINED = { sqlite: `cast(group_concat(page.document, ',') as blob)`, postgres: `string_agg(page.document, ',')` } as const
-
-function documentsOf(db: Reader, ids: ReturnType<typeof ownPage>, order: readonly SortTerm[]) {
-  return inOrder(db.selectFrom(ids.as('found')).innerJoin('backups as b', 'b.id', 'found.id').select('b.document'), order, 'found.').as('page')
+/** The same page with each document by itself. */
+export async function listBackupDocumentRows(
+  db: Reader, projectId: ProjectId, filter: BackupFilter, order: readonly SortTerm[], plan: PagePlan, start: PieceStart, limit: number,
+): Promise<{ id: BackupId, document: string }[]> {
+  const { equalKeys, ...place } = start
+  const values = { ...valuesOf(projectId, filter), ...place, limit }
+  const stepwise = { ...plan, isOrdered: false }
+  return runStatement(db, `document rows ${shapeOf(order, stepwise, equalKeys)}`, values, (slots) => inOrder(
+    db.selectFrom(pageRows(db, slots, order, stepwise, equalKeys).as('page'))
+      .select([sql<BackupId>`page.id`.as('id'), documentOfPage(slots, stepwise).as('document')]), order, 'page.'))
 }
 
-/** The place of the row that stands so many rows behind the start of a page of own backups; undefined when there is none. */
+const JOIN = { sqlite: 'group_concat', postgres: 'string_agg' } as const
+
+/** SQLite hands over bytes as they are; as text it would decode them, only to be encoded again. */
+function asBytes(text: RawBuilder<Uint8Array | string | null>): RawBuilder<Uint8Array | string | null> {
+  return sql`cast(${text} as blob)`
+}
+
+/** Has its document, or what finds it. */
+interface PageRow { id: BackupId, role: Role, member_status: MemberStatus | null, document: string }
+
+/** The rows of a page: with their documents where one step does it, else with what finds those. */
+function pageRows(db: Reader, values: ListValues, order: readonly SortTerm[], plan: PagePlan, equalKeys: number | undefined) {
+  const [first, ...others] = plan.arms.map((arm) => {
+    const rows = backupsOf(db, values, arm, beyondPlace(values, order, equalKeys)).select(keysOf(order, values.after, equalKeys))
+    if (readsDocuments(plan)) return rows.select('b.document').$castTo<PageRow>()
+    const found = rows.select(['b.id', sql<Role>`${sql.lit(arm.role)}`.as('role')])
+    return (arm.role === 'own' ? found.select(sql<null>`null`.as('member_status')) : found.select('b.member_status')).$castTo<PageRow>()
+  })
+  if (first === undefined) throw new RangeError('a page is read from somewhere')
+  const all = others.reduce((some, part) => some.unionAll(part), first)
+  return inOrder(all, order, '', equalKeys).limit(opaque(values.limit)).offset(opaque(values.offset))
+}
+
+function readsDocuments({ arms, isOrdered }: PagePlan): boolean {
+  return isOrdered && arms.length === 1
+}
+
+function documentOfPage(values: ListValues, plan: PagePlan): RawBuilder<string> {
+  if (readsDocuments(plan)) return sql`page.document`
+  const own = sql`(select d.document from backups d where d.id = page.id)`
+  const shared = sql`(select d.document from shared_backups d
+    where d.project_id = ${values.projectId} and d.role = page.role and d.id = page.id and d.member_status = page.member_status)`
+  const isOwn = plan.arms.map(({ role }) => role === 'own')
+  if (isOwn.every(Boolean)) return sql`${own}`
+  return isOwn.some(Boolean) ? sql`case page.role when 'own' then ${own} else ${shared} end` : sql`${shared}`
+}
+
+/** The place of the row that stands so many rows behind the start of a page; undefined when there is none. */
 export async function findPlace(
-  db: Reader, projectId: ProjectId, filter: BackupFilter, order: readonly SortTerm[], start: PageStart,
+  db: Reader, projectId: ProjectId, filter: BackupFilter, order: readonly SortTerm[], plan: PagePlan, start: PieceStart,
 ): Promise<Place | undefined> {
-  const values = { ...valuesOf(projectId, filter), ...start, limit: 1 }
-  const [row] = await runStatement(db, `place ${shapeOf(order)}`, values, (slots) => ownPage(db, slots, order))
+  const { equalKeys, ...place } = start
+  const values = { ...valuesOf(projectId, filter), ...place, limit: 1 }
+  const [row] = await runStatement(db, `place ${shapeOf(order, plan, equalKeys)}`, values, (slots) =>
+    pageRows(db, slots, order, { ...plan, isOrdered: false }, equalKeys))
   return row === undefined ? undefined : order.map((_, index) => (row as unknown as Record<string, string | number>)[`key_${index}`] ?? '')
 }
 
-/** A page of what the project sees, its own or received, as rows. */
-export async function listVisibleBackups(
-  db: Reader, projectId: ProjectId, filter: BackupFilter, order: readonly SortTerm[], start: PageStart, limit: number,
-): Promise<VisibleBackup[]> {
-  const values = { ...valuesOf(projectId, filter), ...start, limit }
-  return runStatement(db, `rows ${filter.ownership} ${shapeOf(order)}`, values, (slots) => {
-    const own = ownBackups(db, slots, order).select(['b.id', sql<string | null>`null`.as('share_id')]).select(keysOf(order)).$castTo<PageRow>()
-    const received = receivedBackups(db, slots, order).select(['b.id', 'm.id as share_id']).select(keysOf(order)).$castTo<PageRow>()
-    const ids = filter.ownership === 'own' ? own : filter.ownership === 'received' ? received : own.unionAll(received)
-    const page = inOrder(ids, order).limit(opaque(slots.limit)).offset(opaque(slots.offset)).as('page')
-    return inOrder(db.selectFrom(page).innerJoin('backups as b', 'b.id', 'page.id')
-      .leftJoin('backup_members as m', 'm.id', 'page.share_id')
-      .selectAll('b').select(['page.share_id', 'm.vault_id as receiver_vault_id']), order, 'page.')
+/** Counts row by row, from the beginning or, in one piece, behind a place. */
+export async function countBackupRows(
+  db: Reader, projectId: ProjectId, filter: BackupFilter, arm: Arm, order: readonly SortTerm[] = [], start?: PieceStart,
+): Promise<number> {
+  const equalKeys = start?.equalKeys
+  const values = { ...valuesOf(projectId, filter), after: start?.after }
+  const shape = shapeOf(order, { arms: [arm], isOrdered: false }, equalKeys)
+  const [found] = await runStatement(db, `count ${shape}`, values, (slots) =>
+    backupsOf(db, slots, arm, beyondPlace(slots, order, equalKeys)).select(sql<number>`count(*)`.as('rows')))
+  return Number(found?.rows ?? 0)
+}
+
+/**
+ * A list behind a place, in pieces that follow each other: keys with one direction throughout are compared as one row, with which an
+ * index is entered at the very place. Else, as where a key is an expression, rows that agree in all keys but the last and go beyond in that
+ * one come first, then those that agree in fewer.
+ */
+export function piecesBehind(order: readonly SortTerm[], start: PageStart): PieceStart[] {
+  const [first] = order
+  if (start.after === undefined || order.every(({ key, direction }) => direction === first?.direction && key !== 'protected_at')) return [start]
+  return order.map((_, index) => ({ ...start, equalKeys: order.length - 1 - index }))
+}
+
+/** Adds up what was counted of combinations of the columns that have few values. */
+export async function sumCells(db: Reader, projectId: ProjectId, scopes: readonly string[], filter: BackupFilter): Promise<number> {
+  const { statuses, imageType, resourceType, incremental, resourceAz, enterpriseProjectId, enterpriseProjectIds } = valuesOf(projectId, filter)
+  const values = { projectId, scopes, statuses, imageType, resourceType, incremental, resourceAz, enterpriseProjectId, enterpriseProjectIds }
+  const [found] = await runStatement(db, 'sum cells', values, (slots) => {
+    let query = db.selectFrom('backup_cells').select((e) => e.fn.sum<number>('rows').as('rows'))
+      .where('project_id', '=', slots.projectId).where('scope', 'in', slots.scopes)
+    if (slots.statuses !== undefined) query = query.where('status', 'in', slots.statuses)
+    if (slots.imageType !== undefined) query = query.where('image_type', '=', slots.imageType)
+    if (slots.resourceType !== undefined) query = query.where('resource_type', '=', slots.resourceType)
+    if (slots.incremental !== undefined) query = query.where('incremental', '=', slots.incremental)
+    if (slots.resourceAz !== undefined) query = query.where('resource_az', '=', slots.resourceAz)
+    if (slots.enterpriseProjectId !== undefined) query = query.where('enterprise_project_id', '=', slots.enterpriseProjectId)
+    if (slots.enterpriseProjectIds !== undefined) query = query.where('enterprise_project_id', 'in', slots.enterpriseProjectIds)
+    return query
   })
-}
-
-export async function countOwnBackups(db: Reader, projectId: ProjectId, filter: BackupFilter): Promise<number> {
-  const [found] = await runStatement(db, 'count own', valuesOf(projectId, filter), (slots) =>
-    ownBackups(db, slots, []).select(backup.fn.countAll<number>().as('rows')))
   return Number(found?.rows ?? 0)
 }
 
-export async function countReceivedBackups(db: Reader, projectId: ProjectId, filter: BackupFilter): Promise<number> {
-  const [found] = await runStatement(db, 'count received', valuesOf(projectId, filter), (slots) =>
-    receivedBackups(db, slots, []).select(share.fn.countAll<number>().as('rows')))
-  return Number(found?.rows ?? 0)
+/** What was counted of a facet, by its values in their order. */
+export async function listCounts(
+  db: Reader, projectId: ProjectId, facet: Facet, statuses: readonly BackupStatus[] | undefined,
+): Promise<{ value: string, rows: number }[]> {
+  const values = { projectId, facet, statuses }
+  const counts = await runStatement(db, 'counts', values, (slots) => {
+    const query = db.selectFrom('backup_counts').select((e) => ['value', e.fn.sum<number>('rows').as('rows')])
+      .where('project_id', '=', slots.projectId).where('facet', '=', slots.facet).groupBy('value').orderBy('value')
+    return slots.statuses === undefined ? query : query.where('status', 'in', slots.statuses)
+  })
+  return counts.map(({ value, rows }) => ({ value, rows: Number(rows) }))
 }
 
 export type Facet = BackupCountTable['facet']
@@ -231,39 +320,29 @@ function valuesOf(projectId: ProjectId, filter: BackupFilter): ListValues {
   }
 }
 
-function shapeOf(order: readonly SortTerm[]): string {
-  return order.map(({ key, direction }) => `${key}:${direction}`).join(',')
+function shapeOf(order: readonly SortTerm[], { arms, isOrdered }: PagePlan, equalKeys: number | undefined): string {
+  const keys = order.map(({ key, direction }) => `${key}:${direction}`).join(',')
+  return `${keys} ${arms.map(({ role, index }) => `${role} ${index}`).join(', ')} ${isOrdered} ${equalKeys}`
 }
 
 /**
- * Whether an index yields the rows in their order, filter or no filter, so that reading may stop at the end of
- * the page. Rows that have to be put in order first are put in order without their documents.
+ * The keys of the order, as `key_0`, `key_1`, …. Those in which all rows agree with a place are given as they stand there, so that the
+ * database sees that the others alone decide.
  */
-export function isOrderedByIndex(filter: BackupFilter, order: readonly SortTerm[]): boolean {
-  const [first, second, ...others] = order
-  if (first === undefined || others.length > 0 || (second !== undefined && second.direction !== first.direction)) return false
-  if (filter.memberStatus !== undefined) return false
-  if (first.key === 'created_at') return filter.name === undefined && filter.checkpointId === undefined
-  return [
-    filter.vaultId, filter.usedPercentMin, filter.parentId, filter.checkpointId, filter.createdFrom, filter.createdTo, filter.name,
-    filter.resourceId, filter.resourceName,
-  ].every((each) => each === undefined)
+function keysOf(order: readonly SortTerm[], after?: Place, equalKeys = 0) {
+  return order.map(({ key }, index) => (index < equalKeys
+    ? sql<string | number>`cast(${after?.[index]} as ${sql.raw(TYPE_OF_KEY[key])})` : keyOf(key)).as(`key_${index}`))
 }
 
-function keysOf(order: readonly SortTerm[]) {
-  return order.map(({ key }, index) => keyOf(key).as(`key_${index}`))
+const TYPE_OF_KEY: Readonly<Record<SortKey, string>> = {
+  created_at: 'bigint', updated_at: 'bigint', protected_at: 'bigint', name: 'text', status: 'text', id: 'text',
 }
 
 interface Orderable<Query> { orderBy(by: RawBuilder<unknown>, direction: 'asc' | 'desc'): Query }
 
-/** By the keys that the query has selected under their names. */
-function inOrder<Query extends Orderable<Query>>(query: Query, order: readonly SortTerm[], of = ''): Query {
-  return order.reduce((ordered, { direction }, index) => ordered.orderBy(sql.ref(`${of}key_${index}`), direction), query)
-}
-
-function ownPage(db: Reader, values: ListValues, order: readonly SortTerm[]) {
-  return inOrder(ownBackups(db, values, order).select('b.id').select(keysOf(order)), order)
-    .limit(opaque(values.limit)).offset(opaque(values.offset))
+/** By the keys that the query has selected under their names, but for those in which all rows agree: SQLite would put the rows in order once more. */
+function inOrder<Query extends Orderable<Query>>(query: Query, order: readonly SortTerm[], of = '', equalKeys = 0): Query {
+  return order.reduce((ordered, { direction }, index) => index < equalKeys ? ordered : ordered.orderBy(sql.ref(`${of}key_${index}`), direction), query)
 }
 
 /**
@@ -274,31 +353,20 @@ function opaque(value: number | undefined): RawBuilder<number> {
   return sql<number>`cast(${value} as bigint)`
 }
 
-function ownBackups(db: Reader, values: ListValues, order: readonly SortTerm[]) {
-  const conditions = backupConditions(values, order)
+function backupsOf(db: Reader, values: ListValues, { role, index }: Arm, place: Expression<SqlBool> | undefined) {
+  const conditions = backupConditions(values)
+  if (place !== undefined) conditions.push(place)
   if (values.vaultId !== undefined) conditions.push(backup('b.vault_id', '=', values.vaultId))
   if (values.usedBytesPerGbMin !== undefined) conditions.push(backup('b.vault_id', 'in', vaultsUsed(db, values.projectId, values.usedBytesPerGbMin)))
-  if (values.memberStatus !== undefined) {
-    const shared = db.selectFrom('backup_members as s').select('s.backup_id')
-      .where('s.project_id', '=', values.projectId).where('s.status', '=', values.memberStatus)
-    conditions.push(backup(values.parentId === undefined ? 'b.id' : 'b.parent_id', 'in', shared))
-  }
-  return db.selectFrom('backups as b').where('b.project_id', '=', values.projectId).where(backup.and(conditions))
+  if (role !== 'own') conditions.push(backup('b.role', '=', sql.lit(role)))
+  if (role !== 'own' && values.memberStatus !== undefined) conditions.push(backup('b.member_status', '=', values.memberStatus))
+  const table = role === 'own' ? 'backups' : 'shared_backups'
+  return db.selectFrom(readThrough<ListedColumns>(dialectOf(db), table, `${table}_${index}`))
+    .where('b.project_id', '=', values.projectId).where(backup.and(conditions))
 }
 
-function receivedBackups(db: Reader, values: ListValues, order: readonly SortTerm[]) {
-  const conditions = backupConditions(values, order)
-  if (values.vaultId !== undefined) conditions.push(share('m.vault_id', '=', values.vaultId))
-  if (values.usedBytesPerGbMin !== undefined) conditions.push(share('m.vault_id', 'in', vaultsUsed(db, values.projectId, values.usedBytesPerGbMin)))
-  if (values.memberStatus !== undefined) conditions.push(share('m.status', '=', values.memberStatus))
-  return db.selectFrom('backup_members as m')
-    .innerJoin('backups as b', (join) => join.onRef('b.project_id', '=', 'm.project_id')
-      .onRef(values.parentId === undefined ? 'b.id' : 'b.parent_id', '=', 'm.backup_id'))
-    .where('m.dest_project_id', '=', values.projectId).where(backup.and(conditions))
-}
-
-function backupConditions(values: ListValues, order: readonly SortTerm[]): Expression<SqlBool>[] {
-  const conditions: Expression<SqlBool>[] = values.after === undefined ? [] : [isAfter(order, values.after)]
+function backupConditions(values: ListValues): Expression<SqlBool>[] {
+  const conditions: Expression<SqlBool>[] = []
   conditions.push(values.parentId === undefined ? backup('b.parent_id', 'is', null) : backup('b.parent_id', '=', values.parentId))
   if (values.checkpointId !== undefined) conditions.push(backup('b.checkpoint_id', '=', values.checkpointId))
   if (values.createdFrom !== undefined) conditions.push(backup('b.created_at', '>=', values.createdFrom))
@@ -336,23 +404,14 @@ function keyOf(key: SortKey): RawBuilder<string | number> {
   return key === 'protected_at' ? sql`coalesce(b.protected_at, -1)` : sql.ref(`b.${key}`)
 }
 
-/**
- * True for rows that stand behind the given values. Columns with one direction throughout are compared
- * as one row, with which an index is entered at the very place. Else, as where a key is an expression,
- * they are compared one by one.
- */
-function isAfter(order: readonly SortTerm[], values: Place): Expression<SqlBool> {
+/** What rows fulfil that stand behind a place, or in one of the pieces behind it. */
+function beyondPlace({ after }: ListValues, order: readonly SortTerm[], equalKeys: number | undefined): Expression<SqlBool> | undefined {
   const [first] = order
-  if (first === undefined) throw new RangeError('an order has at least one key')
-  if (order.every(({ key, direction }) => direction === first.direction && key !== 'protected_at')) {
-    return sql<SqlBool>`(${sql.join(order.map(({ key }) => keyOf(key)))}) ${beyond(first)} (${sql.join(values)})`
-  }
-  const alternatives = order.map((term, index) => {
-    const equal = order.slice(0, index).map(({ key }, before) => sql<SqlBool>`${keyOf(key)} = ${values[before]}`)
-    return sql<SqlBool>`(${sql.join([...equal, sql`${keyOf(term.key)} ${beyond(term)} ${values[index]}`], sql` and `)})`
-  })
-  // The first condition follows from the second; it is what an index on the first key understands.
-  return sql<SqlBool>`${keyOf(first.key)} ${beyond(first)}= ${values[0]} and (${sql.join(alternatives, sql` or `)})`
+  if (after === undefined || first === undefined) return undefined
+  if (equalKeys === undefined) return sql<SqlBool>`(${sql.join(order.map(({ key }) => keyOf(key)))}) ${beyond(first)} (${sql.join(after)})`
+  const conditions = order.slice(0, equalKeys + 1).map((term, index) =>
+    sql`${keyOf(term.key)} ${index < equalKeys ? sql`=` : beyond(term)} ${after[index]}`)
+  return sql<SqlBool>`(${sql.join(conditions, sql` and `)})`
 }
 
 function beyond({ direction }: SortTerm): RawBuilder<unknown> {

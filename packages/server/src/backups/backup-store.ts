@@ -1,6 +1,7 @@
 /** SQL of single backups; `backup-list-store.ts` has the listing. */
 import type { Reader, Transaction } from '../db/database.ts'
 import type { NewRow, Row, RowChange } from '../db/schema.ts'
+import { runStatement } from '../db/statements.ts'
 import type { BackupId, ProjectId } from '../ids.ts'
 
 export async function insertBackups(tx: Transaction, rows: readonly NewRow<'backups'>[]): Promise<void> {
@@ -52,6 +53,6 @@ export async function listReplicationRecords(
   // The list is filled up with one of its members to a power of two: the database then prepares eleven
   // statements and not a thousand.
   const ids = Array.from({ length: 2 ** Math.ceil(Math.log2(backupIds.length)) }, (_, index) => backupIds[index] ?? first)
-  return db.selectFrom('replication_records').selectAll().where('backup_id', 'in', ids).where('project_id', '=', projectId)
-    .orderBy('created_at').orderBy('id').execute()
+  return runStatement(db, 'replication records', { projectId, ids }, (slots) => db.selectFrom('replication_records').selectAll()
+    .where('backup_id', 'in', slots.ids).where('project_id', '=', slots.projectId).orderBy('created_at').orderBy('id'))
 }

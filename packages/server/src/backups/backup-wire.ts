@@ -1,4 +1,4 @@
-import type { Backup, BackupMetadata, ListBackupsResponse, ReplicationRecord } from '@opencbr/contract'
+import type { Backup, BackupMetadata, ReplicationRecord } from '@opencbr/contract'
 import { formatTime, formatTimeOrNull } from '../clock.ts'
 import type { Flag, Row } from '../db/schema.ts'
 import { JsonPieces } from '../json-pieces.ts'
@@ -8,14 +8,22 @@ import type { ShownBackup } from './show-backup.ts'
 
 /** A `ListBackupsResponse` in JSON. */
 export function backupPageToWire(page: BackupPage): JsonPieces {
-  const frame = { count: page.count, offset: page.offset, limit: page.limit }
-  if ('documents' in page) {
-    return new JsonPieces([Buffer.from('{"backups":['), page.documents, Buffer.from(`],${JSON.stringify(frame).slice(1)}`)])
-  }
-  const records = Map.groupBy(page.replicationRecords, (record) => record.backup_id)
-  const backups = page.backups.map((backup) => backupToWire(backup, [], records.get(backup.id) ?? []))
-  return new JsonPieces([Buffer.from(JSON.stringify({ backups, ...frame } satisfies ListBackupsResponse))])
+  const frame = `],${JSON.stringify({ count: page.count, offset: page.offset, limit: page.limit }).slice(1)}`
+  return new JsonPieces([Buffer.from('{"backups":['), ...documentsToWire(page), Buffer.from(frame)])
 }
+
+function documentsToWire({ documents, replicationRecords }: BackupPage): Uint8Array[] {
+  if (documents instanceof Uint8Array) return [documents]
+  const records = Map.groupBy(replicationRecords, (record) => record.backup_id)
+  const texts = documents.map(({ id, document }) => {
+    const own = records.get(id)
+    return own === undefined ? document : document.slice(0, -NO_RECORDS.length) + JSON.stringify(own.map(replicationRecordToWire)) + '}'
+  })
+  return [Buffer.from(texts.join(','))]
+}
+
+/** How every document ends. */
+const NO_RECORDS = '[]}'
 
 /** A row's document, as triggers write it. */
 export function documentOf(row: Row<'backups'>): string {

@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test'
 import type { ListBackupsQuery, ListBackupsResponse } from '@opencbr/contract'
 import { sql } from 'kysely'
 import { openDatabase, type Database } from '../db/database.ts'
-import { countAllBackups } from '../db/migrations/010-backup-lists.ts'
+import { countAllBackups, fillSharedBackups } from '../db/migrations/018-listing-at-scale.ts'
 import type { Row } from '../db/schema.ts'
 import type { BackupId, DomainId, ProjectId, UserId, VaultId } from '../ids.ts'
 import { populate } from '../populate/index.ts'
@@ -101,10 +101,14 @@ test('counts are those of the rows, for every facet, window and status', async (
 })
 
 test('the counts that the catalogue keeps follow every change', async () => {
-  const recount = async () => (await sql<{ facet: string }>`
-    select facet, value, status, rows from backup_counts where rows <> 0 and project_id = ${PROJECT} order by 1, 2, 3`.execute(db)).rows
+  const recount = async () => [
+    ...(await sql<object>`select * from backup_counts where rows <> 0 and project_id = ${PROJECT} order by 2, 3, 4`.execute(db)).rows,
+    ...(await sql<object>`select * from backup_cells where rows <> 0 and project_id = ${PROJECT} order by 2, 3, 4, 5, 6, 7, 8`.execute(db)).rows,
+    ...(await sql<object>`select * from shared_backups order by project_id, role, id, member_status`.execute(db)).rows,
+  ]
   const kept = await recount()
-  const row = await db.selectFrom('backups').selectAll().where('project_id', '=', PROJECT).where('parent_id', 'is', null).executeTakeFirstOrThrow()
+  const row = await db.selectFrom('backups').selectAll().where('project_id', '=', PROJECT).where('parent_id', 'is', null)
+    .where('id', 'in', db.selectFrom('backup_members').select('backup_id').where('status', '=', 'accepted')).executeTakeFirstOrThrow()
   const changes: Partial<Row<'backups'>>[] = [
     { status: 'deleting' }, { created_at: row.created_at + 200 * 86_400_000_000 }, { vault_id: 'v' as VaultId }, { image_type: 'replication' },
     { resource_type: 'OS::Sfs::Turbo' }, { incremental: row.incremental === 1 ? 0 : 1 }, { resource_az: 'z' }, { enterprise_project_id: 'e' },
@@ -113,8 +117,9 @@ test('the counts that the catalogue keeps follow every change', async () => {
   for (const change of changes) {
     await db.updateTable('backups').set(change as object).where('id', '=', row.id).execute()
     const seen = await recount()
-    await db.deleteFrom('backup_counts').execute()
+    for (const table of ['shared_backups', 'backup_counts', 'backup_cells'] as const) await db.deleteFrom(table).execute()
     await countAllBackups(db)
+    await fillSharedBackups(db)
     assert.deepEqual(seen, await recount(), JSON.stringify(change))
   }
   const { document: _, ...former } = row

@@ -1,18 +1,19 @@
 import type { ListBackupsQuery } from '@opencbr/contract'
 import { parseTime, type Micros } from '../clock.ts'
-import type { Row } from '../db/schema.ts'
+import type { BackupStatus, Row } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
 import { readEnterpriseProjects } from '../enterprise-projects.ts'
 import { Failure } from '../failures.ts'
 import type { BackupId, CheckpointId, ProjectId, ResourceId, VaultId } from '../ids.ts'
-import { openBackupCounter, type CountBackups } from './backup-counter.ts'
+import { findKnownRows, openBackupCounter, type CountOfRole } from './backup-counter.ts'
 import { openBackupFences, type FindStart } from './backup-fences.ts'
 import {
-  findBackupRevision, findVisibleBackup, isOrderedByIndex, listBackupDocuments, listVisibleBackups, placeInOrder,
-  type BackupFilter, type Ownership, type PageStart, type VisibleBackup,
+  countBackupRows, findBackupRevision, findVisibleBackup, listBackupDocumentRows, listBackupDocuments, piecesBehind, placeInOrder, rolesOf,
+  type BackupFilter, type Ownership, type PagePlan, type PageStart, type Role,
 } from './backup-list-store.ts'
 import { parseOrder, type SortTerm } from './backup-order.ts'
 import { listReplicationRecords } from './backup-store.ts'
+import { narrowestIndex, planByNarrowest, planRole, planShared, type RolePlan } from './plan-backup-page.ts'
 
 const LIMIT_MAX = 1000
 /** Nearer offsets are skipped in no time. */
@@ -22,27 +23,25 @@ const OWNERSHIP: Readonly<Record<NonNullable<ListBackupsQuery['own_type']>, Owne
   private: 'own', shared: 'received', all_granted: 'both',
 }
 
-interface BackupPageFrame {
+/** Backups come as documents, already in their wire form. */
+export interface BackupPage {
   /** All that match, on this page or not. */
   readonly count: number
   readonly limit: number
   readonly offset: number
+  readonly documents: Uint8Array | readonly { readonly id: BackupId, readonly document: string }[]
+  /** If they were asked for. */
+  readonly replicationRecords: readonly Row<'replication_records'>[]
 }
-
-/** Own backups come as documents, already in their wire form; what is seen through shares comes as rows. */
-export type BackupPage = BackupPageFrame & (
-  | { readonly documents: Uint8Array }
-  | { readonly backups: readonly VisibleBackup[], readonly replicationRecords: readonly Row<'replication_records'>[] }
-)
 
 /** What is remembered between calls; all of it follows the project's revision. */
 export interface ListMemory {
-  readonly countBackups: CountBackups
+  readonly countOfRole: CountOfRole
   readonly findStart: FindStart
 }
 
 export function openListMemory(): ListMemory {
-  return { countBackups: openBackupCounter(), findStart: openBackupFences() }
+  return { countOfRole: openBackupCounter(), findStart: openBackupFences() }
 }
 
 /** A query that has been read: two that ask for the same are equal as JSON. */
@@ -76,35 +75,159 @@ export async function listBackups(
   { db }: Pick<Deps, 'db'>, memory: ListMemory, projectId: ProjectId, listing: BackupListing,
 ): Promise<BackupPage> {
   const { filter, order, limit, offset, marker } = listing
+  const revision = await findBackupRevision(db, projectId)
   const start = marker === undefined ? { offset } : await findMarker(db, projectId, filter, order, marker)
-  if (filter.ownership !== 'own' || listing.withReplication) {
-    const backups = start === undefined ? [] : await listVisibleBackups(db, projectId, filter, order, start, limit)
-    const replicationRecords = listing.withReplication ? await listReplicationRecords(db, projectId, backups.map(({ id }) => id)) : []
-    const count = countOfPage(listing, backups.length) ?? await memory.countBackups(db, projectId, filter)
-    return { backups, replicationRecords, count, limit, offset }
-  }
-  if (start === undefined) return { documents: new Uint8Array(), count: await memory.countBackups(db, projectId, filter), limit, offset }
-  const page = offset > OFFSET_FAR && isOrderedByIndex(filter, order)
-    ? await listFarBackups(db, memory.findStart, projectId, listing)
-    : await listBackupDocuments(db, projectId, filter, order, start, limit)
-  const count = countOfPage(listing, page.rows) ?? await memory.countBackups(db, projectId, filter)
-  return { documents: page.documents, count, limit, offset }
+  const list: List = { db, memory: withinCall(memory), projectId, filter, order, asRows: listing.withReplication }
+  const page = start === undefined ? EMPTY : await listByStatus(list, start, limit)
+  const count = countOfPage(listing, page.rows) ?? await countAll(await findBackupRevision(db, projectId) === revision ? list : { ...list, memory }, filter)
+  const replicationRecords = listing.withReplication && Array.isArray(page.documents)
+    ? await listReplicationRecords(db, projectId, page.documents.map(({ id }) => id)) : []
+  return { documents: page.documents, replicationRecords, count, limit, offset }
 }
+
+/** Within one call nothing is counted twice, unless something changes meanwhile. */
+function withinCall({ countOfRole, findStart }: ListMemory): ListMemory {
+  const counted = new Map<BackupFilter, Map<Role, Promise<number>>>()
+  return {
+    findStart,
+    countOfRole(db, projectId, role, filter) {
+      const ofFilter = counted.get(filter) ?? new Map<Role, Promise<number>>()
+      counted.set(filter, ofFilter)
+      const count = ofFilter.get(role) ?? countOfRole(db, projectId, role, filter)
+      ofFilter.set(role, count)
+      return count
+    },
+  }
+}
+
+async function countAll({ db, memory, projectId }: List, filter: BackupFilter): Promise<number> {
+  let count = 0
+  for (const role of rolesOf(filter)) count += await memory.countOfRole(db, projectId, role, filter)
+  return count
+}
+
+/** What pages are cut from. */
+interface List {
+  readonly db: Deps['db']
+  readonly memory: ListMemory
+  readonly projectId: ProjectId
+  readonly filter: BackupFilter
+  readonly order: readonly SortTerm[]
+  /** Whether documents come one by one. */
+  readonly asRows: boolean
+}
+
+interface Page { readonly documents: Uint8Array | { id: BackupId, document: string }[], readonly rows: number }
+
+const EMPTY: Page = { documents: new Uint8Array(), rows: 0 }
 
 /** A page that is not full is the last one, and tells how many there are. */
 function countOfPage({ marker, limit, offset }: BackupListing, rows: number): number | undefined {
   return marker === undefined && rows < limit && (rows > 0 || offset === 0) ? offset + rows : undefined
 }
 
-/** Enters the list at a fence. Steps over every row when something changed meanwhile, since the fences may then stand elsewhere. */
-async function listFarBackups(
-  db: Deps['db'], findStart: FindStart, projectId: ProjectId, { filter, order, offset, limit }: BackupListing,
-): Promise<{ documents: Uint8Array, rows: number }> {
+/** In their order as texts. */
+const STATUSES: readonly BackupStatus[] = [
+  'available', 'deleting', 'error', 'protecting', 'restoring', 'waiting_delete', 'waiting_protect', 'waiting_restore',
+]
+/** So few rows are put in order at once. */
+const FEW = 2000
+
+/**
+ * An order that begins with the status is as many lists one after the other as there are statuses. How many rows each has is known, so
+ * the page is read from the few on which it lies.
+ */
+async function listByStatus(list: List, start: PageStart, limit: number): Promise<Page> {
+  const { filter, order: [first, ...rest] } = list
+  if (first?.key !== 'status' || rest.length === 0) return listPage(list, start, limit)
+  if (await countAll(list, filter) <= FEW) return listPage(list, start, limit)
+  const statuses = STATUSES.filter((status) => filter.statuses?.includes(status) ?? true)
+  if (first.direction === 'desc') statuses.reverse()
+  const [from, ...within] = start.after ?? []
+  const pages: Page[] = []
+  let left = limit
+  let skip = start.offset
+  for (const status of statuses) {
+    if (left === 0) break
+    if (from !== undefined && (first.direction === 'asc' ? status < from : status > from)) continue
+    const part = { ...list, filter: { ...filter, statuses: [status] }, order: rest }
+    const count = await countAll(list, part.filter)
+    if (skip >= count) {
+      skip -= count
+      continue
+    }
+    const page = await listPage(part, { offset: skip, ...(status === from ? { after: within } : {}) }, left)
+    pages.push(page)
+    skip = 0
+    left -= page.rows
+  }
+  return joinPages(pages)
+}
+
+function joinPages(pages: readonly Page[]): Page {
+  const filled = pages.filter(({ rows }) => rows > 0)
+  const rows = filled.reduce((sum, page) => sum + page.rows, 0)
+  if (filled.some(({ documents }) => Array.isArray(documents))) return { rows, documents: filled.flatMap(({ documents }) => Array.isArray(documents) ? documents : []) }
+  const comma = Buffer.from(',')
+  const parts = filled.flatMap(({ documents }, index) => documents instanceof Uint8Array ? index === 0 ? [documents] : [comma, documents] : [])
+  return { rows, documents: parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts) }
+}
+
+async function listPage(list: List, start: PageStart, limit: number): Promise<Page> {
+  const plan = await planPage(list, Math.min(start.offset, OFFSET_FAR) + limit)
+  return start.offset > OFFSET_FAR && plan.isOrdered ? listFarPage(list, plan, start.offset, limit) : readPage(list, plan, start, limit)
+}
+
+async function planPage(list: List, needed: number): Promise<PagePlan> {
+  const arms = []
+  let isOrdered = true
+  for (const role of rolesOf(list.filter)) {
+    const { index, isOrdered: isArmOrdered } = await planArm(list, role, needed)
+    arms.push({ role, index })
+    isOrdered &&= isArmOrdered
+  }
+  return { arms, isOrdered }
+}
+
+async function planArm({ db, memory, projectId, filter, order }: List, role: Role, needed: number): Promise<RolePlan> {
+  const narrowest = narrowestIndex(role, filter)
+  if (narrowest !== undefined) return planByNarrowest(narrowest, order)
+  if (role !== 'own') return planShared(order)
+  const matching = await memory.countOfRole(db, projectId, role, filter)
+  return planRole(filter, order, await findKnownRows(db, projectId, filter, matching), needed)
+}
+
+async function readPage(list: List, plan: PagePlan, start: PageStart, limit: number): Promise<Page> {
+  const { db, projectId, filter, order } = list
+  const pages: Page[] = []
+  let left = limit
+  let skip = start.offset
+  const pieces = piecesBehind(order, start)
+  for (const [index, piece] of pieces.entries()) {
+    const page = await readPiece(list, plan, { ...piece, offset: skip }, left)
+    pages.push(page)
+    left -= page.rows
+    if (left === 0 || index === pieces.length - 1) break
+    if (page.rows > 0) skip = 0
+    else if (skip > 0) for (const arm of plan.arms) skip -= await countBackupRows(db, projectId, filter, arm, order, piece)
+  }
+  return joinPages(pages)
+}
+
+async function readPiece({ db, projectId, filter, order, asRows }: List, plan: PagePlan, start: PageStart, limit: number): Promise<Page> {
+  if (!asRows) return listBackupDocuments(db, projectId, filter, order, plan, start, limit)
+  const documents = await listBackupDocumentRows(db, projectId, filter, order, plan, start, limit)
+  return { documents, rows: documents.length }
+}
+
+/** Enters the list near the page. Steps over every row when something changed meanwhile, since the place may then be another. */
+async function listFarPage(list: List, plan: PagePlan, offset: number, limit: number): Promise<Page> {
+  const { db, memory, projectId, filter, order } = list
   const revision = await findBackupRevision(db, projectId)
-  const start = await findStart(db, projectId, revision, filter, order, offset)
-  const page = start === undefined ? { documents: new Uint8Array(), rows: 0 } : await listBackupDocuments(db, projectId, filter, order, start, limit)
+  const start = await memory.findStart(db, projectId, revision, filter, order, plan, offset)
+  const page = start === undefined ? EMPTY : await readPage(list, plan, start, limit)
   if (await findBackupRevision(db, projectId) === revision) return page
-  return listBackupDocuments(db, projectId, filter, order, { offset }, limit)
+  return readPage(list, plan, { offset }, limit)
 }
 
 async function findMarker(

@@ -36,7 +36,7 @@ export const VAULT_TABLES = [
 /** What a rebuild does without: it passes, it is counted anew, or it is about this one catalogue. */
 export const LEFT_OUT_TABLES = [
   'tokens', 'operation_logs', 'jobs', 'events', 'webhook_deliveries', 'verifications', 'policy_runs', 'planned_expiries', 'scheduler_duties', 'servers',
-  'backup_revisions', 'backup_counts', 'identity_revision', 'vault_usage', 'catalogue_facts', 'manifest_marks',
+  'backup_revisions', 'backup_counts', 'backup_cells', 'shared_backups', 'identity_revision', 'vault_usage', 'catalogue_facts', 'manifest_marks',
   'audit_records', 'audit_head', 'audit_begun',
 ] as const satisfies readonly Table[]
 

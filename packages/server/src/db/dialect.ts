@@ -6,13 +6,21 @@
  * - integers, counts and sums are read as numbers, truth values as 0 and 1;
  * - a transaction that may write has the catalogue for itself until it ends (see `database.ts`).
  */
-import { PostgresAdapter, sql, type Kysely, type Transaction } from 'kysely'
+import { PostgresAdapter, sql, type AliasedRawBuilder, type Kysely, type Transaction } from 'kysely'
 
 export type DialectName = 'sqlite' | 'postgres'
 
 /** For the rare statement that only one of them has or needs. */
 export function dialectOf<Tables>(db: Kysely<Tables> | Transaction<Tables>): DialectName {
   return db.getExecutor().adapter instanceof PostgresAdapter ? 'postgres' : 'sqlite'
+}
+
+/**
+ * A table as `b` that is read through one of its indexes. SQLite plans by the form of a statement alone, so whoever knows how many
+ * rows to expect tells it; PostgreSQL has counted, and chooses itself.
+ */
+export function readThrough<Columns>(dialect: DialectName, table: string, index: string): AliasedRawBuilder<Columns, 'b'> {
+  return sql<Columns>`${sql.table(table)}`.as<'b'>(dialect === 'sqlite' ? sql`b indexed by ${sql.ref(index)}` : sql`b`)
 }
 
 export interface RowTrigger {

@@ -304,10 +304,39 @@ export interface BackupTable {
 /** How many top-level backups a project has, by one of a few facets and the status: kept by triggers. */
 export interface BackupCountTable {
   project_id: ProjectId
-  facet: 'all' | 'day' | 'vault' | 'image_type' | 'resource_type' | 'incremental' | 'resource_az' | 'enterprise_project'
+  facet: 'all' | 'day' | 'updated_day' | 'protected_day' | 'id' | 'vault' | 'name' | 'resource_name'
+    | 'image_type' | 'resource_type' | 'incremental' | 'resource_az' | 'enterprise_project'
   value: string
   status: BackupStatus
   rows: number
+}
+
+/** How many top-level backups there are of each combination of the columns that have few values: kept by triggers. */
+export interface BackupCellTable {
+  project_id: ProjectId
+  /** Empty: of all the project's own; a vault's id: within it; `received:accepted` and the like: of `shared_backups`. */
+  scope: string
+  status: BackupStatus
+  image_type: string
+  resource_type: string
+  incremental: Flag
+  resource_az: string
+  enterprise_project_id: string
+  rows: number
+}
+
+/**
+ * What a project sees through shares, as `received`, and which of its own backups it offers, as `given`: one row for each state of the
+ * shares that a backup has. Children come with their parents. Kept by triggers.
+ */
+export interface SharedBackupTable extends Pick<BackupTable,
+  | 'id' | 'project_id' | 'parent_id' | 'checkpoint_id' | 'name' | 'status' | 'image_type' | 'resource_id' | 'resource_name' | 'resource_type'
+  | 'resource_az' | 'enterprise_project_id' | 'incremental' | 'created_at' | 'updated_at' | 'protected_at' | 'document'
+> {
+  role: 'given' | 'received'
+  member_status: MemberStatus
+  /** Where the project sees it: none for what it has not accepted. */
+  vault_id: VaultId | null
 }
 
 /** Grows whenever something changes that a project's listings of backups show: kept by triggers. */
@@ -700,6 +729,8 @@ export interface Schema {
   checkpoints: CheckpointTable
   backups: BackupTable
   backup_counts: BackupCountTable
+  backup_cells: BackupCellTable
+  shared_backups: SharedBackupTable
   backup_revisions: BackupRevisionTable
   backup_members: BackupMemberTable
   replication_records: ReplicationRecordTable

@@ -2,7 +2,7 @@ import { sql } from 'kysely'
 import type { Transaction } from '../db/database.ts'
 import { dialectOf } from '../db/dialect.ts'
 import { countSharedBytes, countUsage } from '../db/migrations/003-vaults.ts'
-import { countAllBackups } from '../db/migrations/010-backup-lists.ts'
+import { countAllBackups, fillSharedBackups } from '../db/migrations/018-listing-at-scale.ts'
 
 /** Tables that are filled with many rows. */
 const TABLES: readonly string[] = ['backups', 'backup_members', 'checkpoints', 'replication_records']
@@ -14,8 +14,11 @@ const TABLES: readonly string[] = ['backups', 'backup_members', 'checkpoints', '
  */
 export async function loadWithoutIndexes(tx: Transaction, load: () => Promise<void>): Promise<void> {
   await (dialectOf(tx) === 'sqlite' ? loadIntoSqlite(tx, load) : loadIntoPostgres(tx, load))
+  await tx.deleteFrom('shared_backups').execute()
   await tx.deleteFrom('backup_counts').execute()
+  await tx.deleteFrom('backup_cells').execute()
   await countAllBackups(tx)
+  await fillSharedBackups(tx)
   await tx.deleteFrom('vault_usage').execute()
   await countUsage(tx)
   await countSharedBytes(tx)

@@ -14,6 +14,7 @@ import * as organizationPolicies from './013-organization-policies.ts'
 import * as countersPerStatement from './015-counters-per-statement.ts'
 import * as reservedRoom from './016-reserved-room.ts'
 import * as webhooks from './017-webhooks.ts'
+import * as listingAtScale from './018-listing-at-scale.ts'
 
 /** In the order in which they run; names are recorded in the database. */
 export const migrations: Record<string, Migration> = {
@@ -32,4 +33,5 @@ export const migrations: Record<string, Migration> = {
   '015-counters-per-statement': countersPerStatement,
   '016-reserved-room': reservedRoom,
   '017-webhooks': webhooks,
+  '018-listing-at-scale': listingAtScale,
 }
