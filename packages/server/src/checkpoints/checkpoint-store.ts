@@ -100,19 +100,11 @@ export async function listCheckpointResources(
   const rows = await reader.selectFrom('backups as backup')
     .leftJoin('vault_resources as member', (join) => join
       .onRef('member.vault_id', '=', 'backup.vault_id').onRef('member.resource_id', '=', 'backup.resource_id'))
-    .select(({ selectFrom }) => [
+    .leftJoin('vault_usage as usage', (join) => join
+      .onRef('usage.vault_id', '=', 'backup.vault_id').onRef('usage.resource_id', '=', 'backup.resource_id'))
+    .select([
       'backup.resource_id as id', 'backup.resource_name as name', 'backup.resource_type as type',
-      'backup.resource_size_gb as size_gb', 'member.protect_status as protect_status',
-      selectFrom('backups as each')
-        .select(({ fn }) => fn.countAll<number>().as('count'))
-        .whereRef('each.vault_id', '=', 'backup.vault_id').whereRef('each.resource_id', '=', 'backup.resource_id')
-        .whereRef('each.project_id', '=', 'backup.project_id').where('each.parent_id', 'is', null)
-        .as('backup_count'),
-      selectFrom('backups as each')
-        .select(({ fn }) => fn.sum<number>('each.stored_bytes').as('sum'))
-        .whereRef('each.vault_id', '=', 'backup.vault_id').whereRef('each.resource_id', '=', 'backup.resource_id')
-        .whereRef('each.project_id', '=', 'backup.project_id')
-        .as('stored_bytes'),
+      'backup.resource_size_gb as size_gb', 'member.protect_status as protect_status', 'usage.backup_count', 'usage.stored_bytes',
     ])
     .where('backup.project_id', '=', projectId).where('backup.checkpoint_id', '=', checkpoint.id)
     .where('backup.parent_id', 'is', null)
