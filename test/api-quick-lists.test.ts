@@ -139,6 +139,15 @@ test('a token that is revoked, or has lost its role, is refused at once, and the
   assert.equal(await denied(), deniedBefore + 2)
 })
 
+test('long pages are whole while others push them out of memory', async () => {
+  // 260 backups take a third of a megabyte: these are more than is remembered.
+  const limits = Array.from({ length: 80 }, (_, index) => 180 + index)
+  for (const round of [limits, limits.toReversed()]) {
+    const got = await Promise.all(round.flatMap((limit) => [1, 2].map(async () => namesOf(await get(`backups?limit=${limit}`)).length)))
+    assert.deepEqual(got, round.flatMap((limit) => [limit, limit]))
+  }
+})
+
 test('a thread that has died is started again, and what it was making is made', { skip: runsOnPostgres() ? 'there are no threads on PostgreSQL' : false }, async () => {
   assert.ok(threads.length > 0 && threads.length <= 2, `${threads.length} threads`)
   const running = Promise.all(Array.from({ length: 40 }, (_, index) => get(`backups?status=available&limit=${200 + index}`)))

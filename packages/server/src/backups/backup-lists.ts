@@ -8,13 +8,18 @@ import type { MakeBackupPage } from './backup-pages.ts'
 import { parseListing, type BackupListing } from './list-backups.ts'
 
 /** Of all remembered answers together. */
-const BYTES_KEPT_MAX = 32 * 1024 * 1024
+const BYTES_KEPT_MAX = 12 * 1024 * 1024
 
 export interface BackupListAnswer {
-  /** A `ListBackupsResponse` in JSON. */
+  /** A `ListBackupsResponse` in JSON, held for the caller. */
   readonly body: JsonPieces
   /** Changes whenever the body may have: an entity tag. */
   readonly tag: string
+}
+
+function held<Answer extends BackupListAnswer>(answer: Answer): Answer {
+  answer.body.hold()
+  return answer
 }
 
 /** `revision`: of the project, when it has been read since the call came. */
@@ -49,8 +54,10 @@ export function openBackupLists(reads: Reader, makePage: MakeBackupPage): Answer
   }
 
   function forget(key: string): void {
-    bytesKept -= known.get(key)?.body.byteLength ?? 0
+    const body = known.get(key)?.body
+    bytesKept -= body?.byteLength ?? 0
     known.delete(key)
+    body?.letGo()
   }
 
   async function make(projectId: ProjectId, listing: BackupListing, key: string, revision: number): Promise<KnownAnswer> {
@@ -58,6 +65,7 @@ export function openBackupLists(reads: Reader, makePage: MakeBackupPage): Answer
     const answer = { body, tag: hash('sha256', `${epoch} ${revision} ${key}`, 'base64url'), revision }
     forget(key)
     known.set(key, answer)
+    body.hold()
     bytesKept += body.byteLength
     for (const oldest of known.keys()) {
       if (bytesKept <= BYTES_KEPT_MAX) break
@@ -73,10 +81,10 @@ export function openBackupLists(reads: Reader, makePage: MakeBackupPage): Answer
     if (remembered?.revision === revision) {
       known.delete(key)
       known.set(key, remembered)
-      return remembered
+      return held(remembered)
     }
     const beside = making.get(key)
-    if (beside?.revision === revision) return beside.answer
+    if (beside?.revision === revision) return held(await beside.answer)
     const answer = make(projectId, listing, key, revision)
     const mine = { revision, answer }
     making.set(key, mine)

@@ -40,7 +40,7 @@ export function runNowOf(db: Reader): RunNow | undefined {
   return immediate.get(db)
 }
 
-const READER_CACHE_KB = 16 * 1024
+const READER_CACHE_KB = 4 * 1024
 
 /**
  * A further connection to a catalogue in a file, that only reads: it sees what is committed, waits for no transaction of

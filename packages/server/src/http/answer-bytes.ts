@@ -6,6 +6,9 @@ export function bytesOf(body: unknown): Uint8Array | JsonPieces {
   return Buffer.from(typeof body === 'string' ? body : JSON.stringify(body))
 }
 
-export function inOnePiece(bytes: Uint8Array | JsonPieces): Uint8Array {
-  return bytes instanceof JsonPieces ? bytes.join() : bytes
+export function takeInOnePiece(bytes: Uint8Array | JsonPieces): Uint8Array {
+  if (bytes instanceof Uint8Array) return bytes
+  const whole = bytes.join()
+  bytes.letGo()
+  return whole
 }

@@ -12,7 +12,7 @@ import { isOutage } from '../db/outage.ts'
 import { narrowEnterpriseProjects } from '../enterprise-projects.ts'
 import { Failure, failures } from '../failures.ts'
 import { administrationOf, enterpriseProjectsFor, IdentityFailure, mayInProject, type ConfinedCall, type Identity, type Refused, type SignedRequest } from '../identity/index.ts'
-import { bytesOf, inOnePiece } from './answer-bytes.ts'
+import { bytesOf, takeInOnePiece } from './answer-bytes.ts'
 import { entryOf, isAudited, joinTargets, targetsOfAnswer, type AuditedCall } from './audit-call.ts'
 import { chooseEncoding, compress } from './compression.ts'
 import { parseBody, parseText, withoutNulls } from './parse-input.ts'
@@ -322,7 +322,7 @@ async function send(reply: FastifyReply, { status, body, headers, stream }: Answ
     await reply.send()
     return
   }
-  const bytes = inOnePiece(bytesOf(body))
+  const bytes = takeInOnePiece(bytesOf(body))
   void reply.header('content-type', 'application/json; charset=utf-8')
   const encoding = chooseEncoding(reply.request.headers['accept-encoding'], bytes.length)
   if (encoding === undefined) {
