@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 
-const MAIN = join(import.meta.dirname, '../../packages/cli/src/main.ts')
+const PROGRAM = join(import.meta.dirname, '../../packages/cli/bin/opencbr')
 
 export interface ServedDirectory extends AsyncDisposable {
   readonly host: string
@@ -22,7 +22,7 @@ export interface ServedProject {
 
 /** Starts the real server, as an operator does, in a process of its own, and logs in. `options` are those of `opencbr serve`. */
 export async function serveDirectory(dataDir: string, options: readonly string[] = []): Promise<ServedDirectory> {
-  const server = spawn(process.execPath, [MAIN, 'serve', '--data', dataDir, '--listen', '127.0.0.1:0', ...options], { stdio: ['ignore', 'inherit', 'pipe'] })
+  const server = spawn(PROGRAM, ['serve', '--data', dataDir, '--listen', '127.0.0.1:0', ...options], { stdio: ['ignore', 'inherit', 'pipe'] })
   const ended = new Promise((resolve) => server.once('exit', resolve))
   try {
     const url = await new Promise<URL>((resolve, reject) => {
