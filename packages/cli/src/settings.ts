@@ -4,7 +4,6 @@
  */
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
-import { availableParallelism } from 'node:os'
 import { delimiter, resolve } from 'node:path'
 import type { ServerConfig } from '@opencbr/server'
 import { openStorage, parseStorageAddress, StorageFailure, storageOptionsFromEnvironment } from '@opencbr/storage'
@@ -141,10 +140,7 @@ function readPruneGrace(setting: Setting<string> | undefined): Pick<ServerConfig
   return { pruneGraceMs }
 }
 
-/** Beyond this many, pages come out of the one thread that sends them no faster. */
-const LIST_THREADS_MAX = 4
-
-/** Those that are not given are left to the server; how many threads are good depends on the machine. */
+/** Those that are not given are left to the server. */
 function readLimits(
   flags: ServeFlags, environment: Environment, file: ConfigFile | undefined,
 ): Pick<ServerConfig, 'jobsPerAgent' | 'writersPerVault' | 'stuckAfterSeconds' | 'serverLeaseSeconds' | 'requestSeconds' | 'listThreads'> {
@@ -161,7 +157,7 @@ function readLimits(
     stuckAfterSeconds: count(flags.stuckAfter, 'OPENCBR_STUCK_AFTER', 'stuck_after'),
     serverLeaseSeconds: count(flags.serverLease, 'OPENCBR_SERVER_LEASE', 'server_lease'),
     requestSeconds: count(flags.requestTimeout, 'OPENCBR_REQUEST_TIMEOUT', 'request_timeout'),
-    listThreads: count(flags.listThreads, 'OPENCBR_LIST_THREADS', 'list_threads', 0) ?? Math.min(LIST_THREADS_MAX, availableParallelism()),
+    listThreads: count(flags.listThreads, 'OPENCBR_LIST_THREADS', 'list_threads', 0),
   }
   return Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined))
 }

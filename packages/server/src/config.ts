@@ -50,7 +50,7 @@ export interface ServerConfig {
   readonly tls?: { readonly certFile: string, readonly keyFile: string } | undefined
   /** Addresses and networks (10.0.0.0/8) of proxies whose X-Forwarded-For, -Proto and -Host are believed. */
   readonly trustProxy?: readonly string[] | undefined
-  /** Threads that put long lists together, when the catalogue is SQLite's; without any, whoever calls meanwhile waits. */
+  /** Threads that put long lists together, when the catalogue is SQLite's. With none, which is what is meant here by default, whoever calls meanwhile waits. */
   readonly listThreads?: number | undefined
   /** How long a client may take to send a request; 60 by default. */
   readonly requestSeconds?: number | undefined

@@ -1,7 +1,11 @@
 import { existsSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import type { ServerConfig } from './config.ts'
 import { bootstrapPath } from './identity/index.ts'
 import { openService } from './service.ts'
+
+/** Beyond this many, pages come out of the one thread that sends them no faster. */
+const LIST_THREADS_MAX = 4
 
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 
@@ -15,7 +19,7 @@ export async function serve(config: ServerConfig): Promise<void> {
   // and the second must not cut the orderly end short.
   for (const signal of STOP_SIGNALS) process.on(signal, stop.resolve)
   try {
-    await using service = await openService(config)
+    await using service = await openService({ listThreads: Math.min(LIST_THREADS_MAX, availableParallelism()), ...config })
     const { url } = await service.listen()
     // It may be a disk that is mounted later, or a slip of the pen; calls cannot say which, so the operator is told.
     for (const path of config.allowPaths.filter((each) => !existsSync(each))) {
