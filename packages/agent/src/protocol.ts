@@ -15,8 +15,6 @@ export interface AgentSettings {
   readonly installation: string
   /** Whether agents of other servers, perhaps on other machines, work for the same deployment. */
   readonly hasFellows: boolean
-  /** Absolute directories inside which sources and destinations must lie. */
-  readonly allowedRoots: readonly string[]
   /** Absolute paths that are neither backed up nor restored to: the server's own data. */
   readonly forbiddenPaths: readonly string[]
   /** Where drills restore to; nothing else lies there. */
@@ -68,6 +66,8 @@ export interface BackupAssignment extends Job {
   /** Milliseconds since 1970: the time of the backup, the same however often it is tried. */
   readonly takenAtMs: number
   readonly source: { readonly kind: SourceKind, readonly path: string } | { readonly kind: 'directories', readonly directories: readonly SourceDirectory[] }
+  /** Absolute directories inside which sources must lie. */
+  readonly allowedRoots: readonly string[]
   readonly incremental: boolean
   /** What the source held when it was last looked at; for telling progress. */
   readonly expectedBytes: number
@@ -80,6 +80,8 @@ export interface RestoreAssignment extends Job {
   /** Absolute path of the source when it was backed up: where its content lies in the snapshot. */
   readonly sourcePath: string
   readonly target: { readonly kind: SourceKind, readonly path: string }
+  /** Absolute directories inside which it must lie. */
+  readonly allowedRoots: readonly string[]
 }
 
 export interface ForgetAssignment extends Job {

@@ -9,7 +9,7 @@ import {
   type Repository, type RepositoryLock, type SnapshotId, type StoredSnapshot,
 } from '@opencbr/engine'
 import { memoryStorage, withoutWrites, withRoom, type Storage } from '@opencbr/storage'
-import { isAllowedDestination, resolveAllowedPath } from './allowed-path.ts'
+import { isAllowedDestination, resolveAllowedPath, type PathRules } from './allowed-path.ts'
 import { isBootableDisk } from './boot-signature.ts'
 import { boundSource } from './bound-source.ts'
 import { WARNINGS_MAX, type BackupAssignment, type BackupOutcome, type TaskWarning } from './protocol.ts'
@@ -146,14 +146,15 @@ function archiveSource(
   }
 }
 
-async function resolveSource({ source }: BackupAssignment, context: WorkContext): Promise<Source> {
+async function resolveSource({ source, allowedRoots }: BackupAssignment, { settings: { forbiddenPaths } }: WorkContext): Promise<Source> {
+  const rules = { allowedRoots, forbiddenPaths }
   if (source.kind !== 'directories') {
-    const path = await resolvePath(source.path, context)
+    const path = await resolvePath(source.path, rules)
     if (path === undefined) throw new Failure('source.missing', { path: source.path })
     return { ...source, path }
   }
   // One that is missing at the moment is told of when the others have been read.
-  const directories = source.directories.map(async (each) => ({ ...each, path: await resolvePath(each.path, context) ?? each.path }))
+  const directories = source.directories.map(async (each) => ({ ...each, path: await resolvePath(each.path, rules) ?? each.path }))
   return { ...source, directories: await Promise.all(directories) }
 }
 
@@ -161,11 +162,11 @@ async function resolveSource({ source }: BackupAssignment, context: WorkContext)
  * The roots may have become fewer, and links other ones, since the resource was declared. Undefined for
  * what is missing in a place that may be looked at.
  */
-async function resolvePath(path: string, { settings }: WorkContext): Promise<string | undefined> {
-  const resolved = await resolveAllowedPath(path, settings)
+async function resolvePath(path: string, rules: PathRules): Promise<string | undefined> {
+  const resolved = await resolveAllowedPath(path, rules)
   if (resolved !== undefined) return resolved
   // That it is missing may be told only of a place that may be looked at.
-  if (await isAllowedDestination(path, settings) && await isMissing(path)) return undefined
+  if (await isAllowedDestination(path, rules) && await isMissing(path)) return undefined
   throw new SourceForbidden(`The path ${path} does not lie inside a directory that this server may read.`)
 }
 

@@ -8,8 +8,8 @@ import { withVault, type WorkContext } from './vault-repository.ts'
 export async function runRestore(
   job: RestoreAssignment, context: WorkContext, onProgress: (percent: number) => void,
 ): Promise<RestoreOutcome> {
-  const { allowedRoots } = context.settings
-  if (!await isAllowedDestination(job.target.path, context.settings)) throw new Failure('destination.forbidden', { path: job.target.path })
+  const { allowedRoots } = job
+  if (!await isAllowedDestination(job.target.path, { allowedRoots, forbiddenPaths: context.settings.forbiddenPaths })) throw new Failure('destination.forbidden', { path: job.target.path })
   return withVault(job.vault, context, { exclusive: false, create: false }, async (repository, _lock, signal) => {
     const common = {
       snapshotId: await findSnapshotOf(repository, job, signal),

@@ -21,11 +21,11 @@ export async function withBench(work: (bench: Bench) => Promise<void>): Promise<
     vault: {
       projectId, vaultId, address: join(base, 'vaults', projectId, vaultId), storageKeys: {}, password: randomBytes(16).toString('hex'), repositoryExpected: false,
     },
-    source: { kind: 'directory', path: source }, incremental: true, expectedBytes: 0,
+    source: { kind: 'directory', path: source }, allowedRoots: [base], incremental: true, expectedBytes: 0,
   }
   const context: WorkContext = {
     settings: {
-      snapshotHostname: 'here', installation: 'one', hasFellows: false, allowedRoots: [base], forbiddenPaths: [], scratchDir: join(base, 'scratch'), jobsMax: 1,
+      snapshotHostname: 'here', installation: 'one', hasFellows: false, forbiddenPaths: [], scratchDir: join(base, 'scratch'), jobsMax: 1,
       lockPatienceMs: 1000, pruneGraceMs: 0, programVersion: 'test', aliveEveryMs: 1000,
     },
     signal: new AbortController().signal,

@@ -145,6 +145,21 @@ test('TLS takes two files, and proxies are addresses and networks', () => {
   for (const wrong of ['proxy.example', '10.0.0.0/33', '10.0.0.0/', 'true']) assert.throws(() => readFlags({ trustProxy: wrong }), /is neither an address nor a network/)
 })
 
+function readPaths(flags: ServeFlags, environment: Record<string, string> = {}): readonly unknown[] {
+  const { allowPaths, projectPaths } = readServeSettings(flags, environment, '/srv')
+  return [allowPaths, projectPaths]
+}
+
+test('paths are allowed to everybody, or to a project', () => {
+  const [one, two] = ['1'.repeat(32), '2'.repeat(32)]
+  const expected = [['/all', '/srv/more'], { [one]: ['/a', '/srv/b'], [two]: ['/a'] }]
+  assert.deepEqual(readPaths({ allowPath: [`${one}:/a`, '/all', `${one}:b`, 'more', `${two}:/a`] }), expected)
+  assert.deepEqual(readPaths({}, { OPENCBR_ALLOW_PATH: `${one}:/a:/all:${one}:b:more:${two}:/a` }), expected)
+  assert.deepEqual(readPaths({ config: writeConfig({ allow_paths: ['/all', `${one}:/a`, 'more', `${one}:b`, `${two}:/a`] }) }), expected)
+  // Nothing but an id in front of a colon is one.
+  assert.deepEqual(readPaths({ allowPath: ['/a:b', `x${one}:/a`] }), [['/a:b', `/srv/x${one}:/a`], undefined])
+})
+
 test('receivers of webhooks are read from a file of their own, and no refusal repeats what stands in it', () => {
   const path = join(folder, 'webhooks.json')
   const secret = `whsec_${Buffer.alloc(24, 7).toString('base64')}`

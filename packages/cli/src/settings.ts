@@ -58,7 +58,7 @@ export function readServeSettings(flags: ServeFlags, environment: Environment, w
   const text = (flag: string | undefined, variable: string, member: string): Setting<string> | undefined =>
     pick(flag, given(environment, variable), variable, file, member, asText)
   const allowPaths = pick(
-    flags.allowPath, given(environment, 'OPENCBR_ALLOW_PATH')?.split(delimiter).filter((path) => path !== ''), 'OPENCBR_ALLOW_PATH',
+    flags.allowPath, splitPaths(given(environment, 'OPENCBR_ALLOW_PATH')), 'OPENCBR_ALLOW_PATH',
     file, 'allow_paths', asTexts,
   )
   const strict = pick(
@@ -78,7 +78,7 @@ export function readServeSettings(flags: ServeFlags, environment: Environment, w
     ...readStorage(text(flags.storage, 'OPENCBR_STORAGE', 'storage'), environment, workingDirectory),
     listen: parseListen(text(flags.listen, 'OPENCBR_LISTEN', 'listen') ?? { value: serveDefaults.listen, from: 'the default' }),
     region: text(flags.region, 'OPENCBR_REGION', 'region')?.value ?? serveDefaults.region,
-    allowPaths: (allowPaths?.value ?? []).map((path) => resolve(workingDirectory, path)),
+    ...readAllowedPaths(allowPaths?.value ?? [], workingDirectory),
     strictResources: strict?.value ?? false,
     ...(serversOnly === undefined ? {} : { shareServersOnly: serversOnly.value }),
     ...readLimits(flags, environment, file),
@@ -89,6 +89,30 @@ export function readServeSettings(flags: ServeFlags, environment: Environment, w
     ...(webhooks === undefined ? {} : { webhooks: readWebhooks(resolve(workingDirectory, webhooks.value), webhooks.from) }),
     logLevel: parseLogLevel(text(flags.logLevel, 'OPENCBR_LOG_LEVEL', 'log_level') ?? { value: serveDefaults.logLevel, from: 'the default' }),
   }
+}
+
+const OF_PROJECT = /^([0-9a-f]{32}):(.+)$/s
+
+/** Separated by colons, of which one may follow a project's id. */
+function splitPaths(text: string | undefined): string[] | undefined {
+  return text?.split(delimiter).reduce<string[]>((paths, part) => {
+    const last = paths.at(-1)
+    if (last !== undefined && /^[0-9a-f]{32}$/.test(last)) paths[paths.length - 1] = `${last}:${part}`
+    else if (part !== '') paths.push(part)
+    return paths
+  }, [])
+}
+
+/** `DIR` for everybody, `PROJECT:DIR` for one project. */
+function readAllowedPaths(paths: readonly string[], workingDirectory: string): Pick<ServerConfig, 'allowPaths' | 'projectPaths'> {
+  const allowPaths: string[] = []
+  const projectPaths: Record<string, string[]> = {}
+  for (const path of paths) {
+    const [, projectId, directory] = OF_PROJECT.exec(path) ?? []
+    if (projectId === undefined || directory === undefined) allowPaths.push(resolve(workingDirectory, path))
+    else (projectPaths[projectId] ??= []).push(resolve(workingDirectory, directory))
+  }
+  return { allowPaths, ...(Object.keys(projectPaths).length === 0 ? {} : { projectPaths }) }
 }
 
 function readTls(

@@ -57,6 +57,8 @@ export interface ServerConfig {
   readonly region: string
   /** Absolute directories inside which resources may be declared and restores may write; none by default. */
   readonly allowPaths: readonly string[]
+  /** More of them, for single projects by their ids. */
+  readonly projectPaths?: Readonly<Record<string, readonly string[]>> | undefined
   /** Refuse to associate a resource that no agent offers, instead of failing its backup. */
   readonly strictResources: boolean
   /** Share backups of servers only, as the cloud's reference says; else of every kind. */
@@ -100,4 +102,11 @@ export function storageOf(config: Pick<ServerConfig, 'dataDir' | 'storage'>): st
 export function ownPaths(config: Pick<ServerConfig, 'dataDir' | 'storage'>): readonly string[] {
   const storage = storageOf(config)
   return storage.startsWith('/') ? [config.dataDir, storage] : [config.dataDir]
+}
+
+/** Where the resources of a project, and its restores, may lie. */
+export function pathRulesOf(
+  config: Pick<ServerConfig, 'dataDir' | 'storage' | 'allowPaths' | 'projectPaths'>, projectId: string,
+): { readonly allowedRoots: readonly string[], readonly forbiddenPaths: readonly string[] } {
+  return { allowedRoots: [...config.allowPaths, ...config.projectPaths?.[projectId] ?? []], forbiddenPaths: ownPaths(config) }
 }

@@ -22,7 +22,7 @@ export async function serve(config: ServerConfig): Promise<void> {
     await using service = await openService({ listThreads: Math.min(LIST_THREADS_MAX, availableParallelism()), ...config })
     const { url } = await service.listen()
     // It may be a disk that is mounted later, or a slip of the pen; calls cannot say which, so the operator is told.
-    for (const path of config.allowPaths.filter((each) => !existsSync(each))) {
+    for (const path of [...config.allowPaths, ...Object.values(config.projectPaths ?? {}).flat()].filter((each) => !existsSync(each))) {
       process.stderr.write(`The allowed path ${path} does not exist: until it does, nothing in it can be backed up or restored.\n`)
     }
     const howToLogIn = config.keystone === undefined ? `how to log in stands in ${bootstrapPath(config)}` : `its users log in at ${config.keystone.url}`

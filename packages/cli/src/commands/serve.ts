@@ -12,7 +12,7 @@ export function addServe(program: Command): void {
     .option('--master-key-file <file>', 'the key that opens the secrets in the catalogue; servers that share a catalogue share it '
       + '(OPENCBR_MASTER_KEY_FILE, default: master.key in the data directory)')
     .option('--storage <place>', 'where vaults lie: a directory, or s3://HOST/BUCKET/FOLDER with its keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; servers that share a catalogue share it (OPENCBR_STORAGE, default: vaults in the data directory)')
-    .option('--allow-path <dir>', 'backups may read and restores may write inside this directory; may be repeated '
+    .option('--allow-path <dir>', 'backups may read and restores may write inside this directory; PROJECT:DIR allows it to one project, by its id; may be repeated '
       + '(OPENCBR_ALLOW_PATH, separated by colons; default: none)', collect)
     .option('--region <name>', `the region that clients name (OPENCBR_REGION, default ${serveDefaults.region})`)
     .option('--share-servers-only', 'share backups of servers only, and not those of other resources (OPENCBR_SHARE_SERVERS_ONLY)')

@@ -86,7 +86,6 @@ function settingsOf({ config }: HostDeps, membership: Membership, { lockPatience
     snapshotHostname: config.region,
     installation: createHash('sha256').update(membership.catalogueId ?? config.dataDir).digest('hex').slice(0, 16),
     hasFellows: membership.catalogueId !== undefined,
-    allowedRoots: config.allowPaths,
     forbiddenPaths: ownPaths(config),
     scratchDir: join(config.dataDir, 'drills'),
     jobsMax: config.jobsPerAgent ?? JOBS_PER_AGENT,

@@ -6,6 +6,7 @@ import type { Assignment, BackupAssignment, SourceKind, VaultAccess } from '@ope
 import { excludePatterns, findAgentOfResource, statusOf, type AgentView } from '../agents/index.ts'
 import { findReadableBackup } from '../backups/index.ts'
 import type { Micros } from '../clock.ts'
+import { pathRulesOf } from '../config.ts'
 import type { Transaction } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
@@ -75,7 +76,8 @@ async function begin(tx: Transaction, deps: AssignDeps, job: Row<'jobs'>, now: M
   }
   const backup = await findJobBackup(tx, job)
   if (backup === undefined) return { code: 'unknown', message: 'The backup is gone.' }
-  return job.kind === 'backup' ? beginBackup(tx, job, vault, backup, now) : beginRestore(tx, job, vault, backup, now)
+  const { allowedRoots } = pathRulesOf(deps.config, job.project_id)
+  return job.kind === 'backup' ? beginBackup(tx, { job, vault, allowedRoots }, backup, now) : beginRestore(tx, { job, vault, allowedRoots }, backup, now)
 }
 
 const NO_PASSWORD: Refusal = {
@@ -106,8 +108,14 @@ function findPassword(deps: AssignDeps, row: Row<'vaults'>): string | undefined 
   }
 }
 
+interface Task {
+  readonly job: Row<'jobs'>
+  readonly vault: VaultAccess
+  readonly allowedRoots: readonly string[]
+}
+
 async function beginBackup(
-  tx: Transaction, job: Row<'jobs'>, vault: VaultAccess, backup: Row<'backups'>, now: Micros,
+  tx: Transaction, { job, vault, allowedRoots }: Task, backup: Row<'backups'>, now: Micros,
 ): Promise<Assignment | Refusal> {
   await startBackup(tx, job, backup, now)
   const { resourceId, incremental } = parseJobPayload(job, 'backup')
@@ -124,13 +132,14 @@ async function beginBackup(
     resourceId,
     takenAtMs: Math.floor(backup.created_at / MICROS_PER_MS),
     source,
+    allowedRoots,
     incremental,
     expectedBytes: resource.size_bytes,
   }
 }
 
 async function beginRestore(
-  tx: Transaction, job: Row<'jobs'>, vault: VaultAccess, backup: Row<'backups'>, now: Micros,
+  tx: Transaction, { job, vault, allowedRoots }: Task, backup: Row<'backups'>, now: Micros,
 ): Promise<Assignment | Refusal> {
   await startRestore(tx, job, backup, now)
   // A share may have ended since the restore was asked for.
@@ -148,7 +157,7 @@ async function beginRestore(
     target = { kind: 'disk', path: resource.path }
   }
   return {
-    kind: 'restore', jobId: job.id, vault, backupId: backup.id, snapshotId: backup.snapshot_id, sourcePath: backup.source_path, target,
+    kind: 'restore', jobId: job.id, vault, backupId: backup.id, snapshotId: backup.snapshot_id, sourcePath: backup.source_path, target, allowedRoots,
   }
 }
 

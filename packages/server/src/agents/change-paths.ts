@@ -2,7 +2,7 @@ import { isAllowedDestination } from '@opencbr/agent'
 import type { AddAgentPathBody, RemoveAgentPathBody } from '@opencbr/contract'
 import type { Transaction } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
-import { ownPaths } from '../config.ts'
+import { pathRulesOf } from '../config.ts'
 import type { Deps } from '../deps.ts'
 import { Failure } from '../failures.ts'
 import { newUuid, type AgentId, type AgentPathId, type ProjectId } from '../ids.ts'
@@ -20,7 +20,7 @@ export async function addAgentPaths(
   const paths = [...new Set(body.add_path.map((path, place) => readDirectory(`add_path.${place}`, path)))]
   const excludes = readAllExcludes(body, paths)
   const { agent } = await getAgent(deps.db, projectId, id)
-  if (agent.is_local === 1) await assertMayBeRead(deps, body, paths)
+  if (agent.is_local === 1) await assertMayBeRead(deps, projectId, body, paths)
   return deps.db.transaction().execute(async (tx) => {
     const view = await getAgent(tx, projectId, id)
     const known = new Map(view.paths.map((path) => [path.dir_path, path]))
@@ -78,8 +78,8 @@ function readAllExcludes(body: AddAgentPathBody, paths: readonly string[]): Map<
   }))
 }
 
-async function assertMayBeRead({ config }: PathDeps, body: AddAgentPathBody, paths: readonly string[]): Promise<void> {
-  const rules = { allowedRoots: config.allowPaths, forbiddenPaths: ownPaths(config) }
+async function assertMayBeRead({ config }: PathDeps, projectId: ProjectId, body: AddAgentPathBody, paths: readonly string[]): Promise<void> {
+  const rules = pathRulesOf(config, projectId)
   for (const path of paths) {
     if (await isAllowedDestination(path, rules)) continue
     const place = body.add_path.findIndex((each, at) => readDirectory(`add_path.${at}`, each) === path)

@@ -10,7 +10,7 @@ import { normalize } from 'node:path'
 import { isAllowedDestination } from '@opencbr/agent'
 import type { RestoreBackupBody } from '@opencbr/contract'
 import { listPathsBeingRead } from '../agents/index.ts'
-import { ownPaths } from '../config.ts'
+import { pathRulesOf } from '../config.ts'
 import type { Reader, Transaction } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
@@ -67,8 +67,7 @@ async function chooseTarget(
     const path = order.details?.destination_path
     if (path === undefined) throw new Failure('parameter.invalid', { field, reason: 'it is mandatory for the backup of a directory' })
     if (!path.startsWith('/')) throw new Failure('parameter.invalid', { field, reason: 'it must be an absolute path' })
-    const rules = { allowedRoots: config.allowPaths, forbiddenPaths: ownPaths(config) }
-    if (!await isAllowedDestination(path, rules)) {
+    if (!await isAllowedDestination(path, pathRulesOf(config, projectId))) {
       throw new Failure('parameter.invalid', { field, reason: 'it does not lie inside a directory that the operator allows' })
     }
     return { target: 'directory', destinationPath: normalize(path).replace(/(?<=.)\/$/, ''), resourceId: backup.resource_id, ...owner }

@@ -1,6 +1,6 @@
 import { inspectPath, type PathRefusal } from '@opencbr/agent'
 import type { DeclareResourceBody } from '@opencbr/contract'
-import { ownPaths } from '../config.ts'
+import { pathRulesOf } from '../config.ts'
 import type { Deps } from '../deps.ts'
 import { Failure } from '../failures.ts'
 import { newUuid, type ProjectId, type ResourceId } from '../ids.ts'
@@ -24,9 +24,7 @@ const reasons: Record<PathRefusal, string> = {
 export async function declareResource(
   { db, clock, config }: Pick<Deps, 'db' | 'clock' | 'config'>, projectId: ProjectId, wanted: DeclareResourceBody['resource'],
 ): Promise<ResourceRow> {
-  const inspected = await inspectPath(wanted.path, wanted.type, {
-    allowedRoots: config.allowPaths, forbiddenPaths: ownPaths(config),
-  })
+  const inspected = await inspectPath(wanted.path, wanted.type, pathRulesOf(config, projectId))
   if ('refused' in inspected) throw new Failure('parameter.invalid', { field: 'resource.path', reason: reasons[inspected.refused] })
   const tags = readTags('resource.tags', wanted.tags ?? [])
   const now = clock.now()
