@@ -13,6 +13,7 @@ import type { TSchema } from 'typebox'
 import { findMisfit, unsupportedOperations } from '@opencbr/server'
 import type { TestAnswer } from '@opencbr/testkit'
 import { ACCEPTED } from './support/accepted-differences.ts'
+import { readWalkRows, renderWalkRows, writeWalkRows } from './support/api-table.ts'
 import { startBackupService } from './support/backup-service.ts'
 import { findUnknownMembers, readContract, readContractSchema, type ContractOperation } from './support/contract-differences.ts'
 import { addTenant, type Tenant } from './support/tenants.ts'
@@ -52,7 +53,11 @@ const STATUS_OF_CODE = new Map([
   ...serviceCodes.map(({ code, status }) => [`BackupService.${code}`, status] as const), ...gatewayCodes.map(({ code, status }) => [code, status] as const),
 ])
 
+const PAGE = join(import.meta.dirname, '../docs/api.md')
+
 class Walk {
+  /** Of each operation, what it was answered: statuses of success, codes of refusal. */
+  readonly outcomes = new Map<string, Set<string>>()
   readonly operations = new Map(readContract().map((each) => [each.operationId, each]))
   readonly succeeded = new Set<string>()
   readonly failed = new Set<string>()
@@ -80,6 +85,7 @@ class Walk {
       assert.deepEqual(unknown.filter((difference) => !ACCEPTED.some(([pattern]) => pattern.test(difference))), [], what)
     }
     this.succeeded.add(operationId)
+    this.note(operationId, String(answer.status))
     return answer.body
   }
 
@@ -93,6 +99,12 @@ class Walk {
     // Where the contract lists none, it says nothing of them.
     assert.ok(operation.errorCodes.length === 0 || known.includes(code), `${operationId} has no ${code} in the contract`)
     this.failed.add(operationId)
+    this.note(operationId, code)
+  }
+
+  note(operationId: string, outcome: string): void {
+    const outcomes = this.outcomes.get(operationId) ?? new Set()
+    this.outcomes.set(operationId, outcomes.add(outcome))
   }
 
   /** Calls every operation that is not for anybody without credentials and with an unknown token. */
@@ -153,6 +165,7 @@ test('every operation of the contract is walked, and every answer has the contra
   for (const api_version of ['vbs', 'csbs', 'cbr']) await walk.ok('showApiVersion', { with: { api_version } })
   const noVersion = await service.call<{ error_code: string }>('GET', '/nothing')
   assert.deepEqual([noVersion.status, noVersion.body.error_code], [404, 'APIGW.0101'])
+  walk.note('showApiVersion', 'APIGW.0101')
   walk.failed.add('showApiVersion')
   await walk.ok('showV3Version')
   await walk.ok('listFeatures')
@@ -418,4 +431,9 @@ test('every operation of the contract is walked, and every answer has the contra
   const maySucceedOnly = new Set([...CANNOT_FAIL, ...FAIL_BY_CREDENTIALS_ONLY])
   assert.deepEqual(names.filter((name) => walk.failed.has(name) === maySucceedOnly.has(name)), [], 'each fails for bad input, but for those that take none')
   assert.equal(walk.turnedAway.size, 73)
+
+  const rows = renderWalkRows(names, walk.outcomes)
+  if (process.env['OPENCBR_WRITE_DOCS'] === 'true') await fs.writeFile(PAGE, writeWalkRows(await fs.readFile(PAGE, 'utf8'), rows))
+  // OPENCBR_WRITE_DOCS=true npm test -- test/contract-walk writes the table anew.
+  assert.deepEqual(readWalkRows(await fs.readFile(PAGE, 'utf8')), rows)
 })
