@@ -5,7 +5,7 @@
  */
 import type { ForgetOutcome } from '@opencbr/agent'
 import type { ExpressionBuilder } from 'kysely'
-import { deleteBackupRows, setProtectStatus } from '../backups/index.ts'
+import { deleteBackupRows, inParts, setProtectStatus } from '../backups/index.ts'
 import { moveCheckpoints, deleteEmptyCheckpoints, settleCheckpoint } from '../checkpoints/index.ts'
 import type { Micros } from '../clock.ts'
 import type { Reader, Transaction } from '../db/database.ts'
@@ -95,7 +95,8 @@ function listRemoved(reader: Reader, job: Row<'jobs'>): Promise<Pick<Row<'backup
 }
 
 async function changeRemoved(tx: Transaction, job: Row<'jobs'>, change: RowChange<'backups'>): Promise<void> {
-  await tx.updateTable('backups').set(change).where(isRemoved(job)).execute()
+  const ids = (await listRemoved(tx, job)).map((backup) => backup.id)
+  for (const part of inParts(tx, ids)) await tx.updateTable('backups').set(change).where('project_id', '=', job.project_id).where('id', 'in', part).execute()
 }
 
 /** Brings the checkpoints of everything that a job takes out in line. */
@@ -129,13 +130,13 @@ async function deleteListedRows(tx: Transaction, job: Row<'jobs'>): Promise<numb
 /** Tasks stay: they are the record of what happened to the vault. Answers how many backups went. */
 async function deleteVaultRows(tx: Transaction, job: Row<'jobs'>): Promise<number> {
   const { project_id, vault_id } = job
-  const backups = tx.selectFrom('backups').select('id').where(isRemoved(job))
-  await tx.deleteFrom('backup_members').where('backup_id', 'in', backups).execute()
+  const backups = await listRemoved(tx, job)
+  const listed = new Set(backups.map((backup) => backup.id))
+  // Parts go with what they are parts of.
+  await deleteBackupRows(tx, project_id, backups.filter(({ parent_id: parent }) => parent === null || !listed.has(parent)).map((backup) => backup.id))
   // What others shared and this vault had accepted is given back.
   await tx.updateTable('backup_members').set({ status: 'rejected', vault_id: null })
     .where('dest_project_id', '=', project_id).where('vault_id', '=', vault_id).execute()
-  await tx.deleteFrom('replication_records').where('backup_id', 'in', backups).execute()
-  const { numDeletedRows } = await tx.deleteFrom('backups').where(isRemoved(job)).executeTakeFirstOrThrow()
   // Of a run whose resources were moved apart, other backups may be left elsewhere.
   const shared = await tx.selectFrom('checkpoints').select('id').where('project_id', '=', project_id).where('vault_id', '=', vault_id)
     .where(({ exists, selectFrom }) => exists(selectFrom('backups').select('backups.id')
@@ -150,7 +151,7 @@ async function deleteVaultRows(tx: Transaction, job: Row<'jobs'>): Promise<numbe
   await tx.deleteFrom('vault_tags').where('vault_id', '=', vault_id).execute()
   await deleteScrub(tx, project_id, vault_id)
   await tx.deleteFrom('vaults').where('project_id', '=', project_id).where('id', '=', vault_id).execute()
-  return Number(numDeletedRows)
+  return backups.length
 }
 
 const cloudCode: Record<RemovalKind, string> = {

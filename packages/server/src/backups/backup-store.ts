@@ -1,5 +1,6 @@
 /** SQL of single backups; `backup-list-store.ts` has the listing. */
 import type { Reader, Transaction } from '../db/database.ts'
+import { dialectOf } from '../db/dialect.ts'
 import type { NewRow, Row, RowChange } from '../db/schema.ts'
 import { runStatement } from '../db/statements.ts'
 import type { BackupId, ProjectId } from '../ids.ts'
@@ -28,13 +29,21 @@ export async function listChildren(db: Reader, projectId: ProjectId, parentId: B
     .orderBy('name').orderBy('id').execute()
 }
 
-/** How many ids a statement names: databases limit their number. */
-const IDS_AT_ONCE = 500
+/**
+ * How many backups a statement changes. SQLite holds up everybody while a statement runs, and each row takes a millisecond or two; on
+ * PostgreSQL each statement counts anew.
+ */
+const ROWS_AT_ONCE = { sqlite: 20, postgres: 500 } as const
 
-/** Takes backups, their children, and whatever hangs on them, out of the catalogue: many at once, since each statement counts anew. */
+/** Cuts ids so that a statement with each part does not take long. */
+export function* inParts<Id extends string>(db: Reader, ids: readonly Id[]): Generator<Id[]> {
+  const size = ROWS_AT_ONCE[dialectOf(db)]
+  for (let at = 0; at < ids.length; at += size) yield ids.slice(at, at + size)
+}
+
+/** Takes backups, their children, and whatever hangs on them, out of the catalogue. */
 export async function deleteBackupRows(tx: Transaction, projectId: ProjectId, backupIds: readonly BackupId[]): Promise<void> {
-  for (let at = 0; at < backupIds.length; at += IDS_AT_ONCE) {
-    const parents = backupIds.slice(at, at + IDS_AT_ONCE)
+  for (const parents of inParts(tx, backupIds)) {
     const ids = tx.selectFrom('backups as gone').select('gone.id').where('gone.project_id', '=', projectId)
       .where(({ eb, or }) => or([eb('gone.id', 'in', parents), eb('gone.parent_id', 'in', parents)]))
     await tx.deleteFrom('backup_members').where('backup_id', 'in', ids).where('project_id', '=', projectId).execute()

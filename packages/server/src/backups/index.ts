@@ -1,7 +1,7 @@
 export { openBackupLists } from './backup-lists.ts'
 export { isShortPage, openBackupPages, type MakeBackupPage } from './backup-pages.ts'
 export { openPageThreads, type PageThreads } from './page-threads.ts'
-export { changeBackup, deleteBackupRows, findBackup, insertBackups } from './backup-store.ts'
+export { changeBackup, deleteBackupRows, findBackup, inParts, insertBackups } from './backup-store.ts'
 export { documentOf, metadataToWire, shownBackupToWire } from './backup-wire.ts'
 export { deleteBackup, expireBackup } from './delete-backup.ts'
 export { findReadableBackup, findVisibleBackup } from './backup-list-store.ts'
