@@ -63,18 +63,20 @@ export class PreviousTree {
     const length = expected.write(text)
     if (!this.#hasAt(expected, start, length)) return undefined
     const { bytes } = this
-    const content: BlobId[] = []
+    let contentBytes = 0
     let at = start + length
     while (bytes[at] === QUOTE) {
       const id = bytes.toString('latin1', at + 1, at + 1 + ID_DIGITS)
       if (!isId<BlobId>(id) || bytes[at + 1 + ID_DIGITS] !== QUOTE) return undefined
-      content.push(id)
+      const location = reader.locate('data', id)
+      if (location === undefined) return undefined
+      contentBytes += location.plainLength
       at += ID_DIGITS + 2
       if (bytes[at] !== COMMA) break
       at += 1
     }
     if (bytes[at] !== CLOSE_LIST || bytes[at - 1] === COMMA || bytes[at + 1] !== CLOSE_OBJECT) return undefined
-    if (!isStored(reader, content, BigInt(size))) return undefined
+    if (contentBytes !== size) return undefined
     this.#nextByte = bytes[at + 2] === COMMA ? at + 3 : at + 2
     this.#next += 1
     return this.#next - 1

@@ -39,9 +39,12 @@ export function encodeJsonString(text: string): string {
 
 /** A name as a JSON string with its quotes: first quoted in Go's way, then JSON-escaped. */
 export function encodeName(name: Uint8Array): string {
-  const bytes = Buffer.from(name.buffer, name.byteOffset, name.length)
-  const latin1 = bytes.toString('latin1')
-  return PLAIN_NAME.test(latin1) ? `"${latin1}"` : encodeJsonString(quote(bytes))
+  return encodeLatin1Name(Buffer.from(name.buffer, name.byteOffset, name.length).toString('latin1'))
+}
+
+/** The same of a name whose bytes are characters. */
+export function encodeLatin1Name(latin1: string): string {
+  return PLAIN_NAME.test(latin1) ? `"${latin1}"` : encodeJsonString(quote(Buffer.from(latin1, 'latin1')))
 }
 
 function quote(bytes: Buffer): string {

@@ -161,13 +161,12 @@ const status = new DataView(new ArrayBuffer(256))
 const statusBytes = Buffer.from(status.buffer)
 
 /**
- * Looks at a name in a directory that is held open, without following links. It takes a third of the time of `lstat` on
+ * Looks at a name, each byte of it a character, in a directory that is held open, without following links. It takes a third of the time of `lstat` on
  * `pathIn`. Undefined for whatever is out of the ordinary: the name is gone, a number is not exact, the system has no such call.
  */
-export function findStatus(directoryDescriptor: number, name: Uint8Array): FileStatus | undefined {
-  if (STATX_NUMBER === undefined || name.length > NAME_BYTES_MAX) return undefined
-  statusName.set(name)
-  statusName[name.length] = 0
+export function findStatus(directoryDescriptor: number, latin1Name: string): FileStatus | undefined {
+  if (STATX_NUMBER === undefined || latin1Name.length > NAME_BYTES_MAX) return undefined
+  statusName[statusName.write(latin1Name, 'latin1')] = 0
   if (statx(STATX_NUMBER, directoryDescriptor, statusName, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, statusBytes) !== 0n) return undefined
   const mask = uint32At(0)
   const inode = uint64At(32)

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import type { BigIntStats } from 'node:fs'
 import { treeNode, type ExtendedAttribute, type NodeType, type TreeNode } from '../format/tree.ts'
-import { encodeJsonString, encodeName } from '../format/tree-text.ts'
+import { encodeJsonString, encodeLatin1Name } from '../format/tree-text.ts'
 import { formatTimeParts, formatTreeTime, goModeFrom } from '../format/tree-values.ts'
 import {
   findXattr, listXattrs, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, type FileReference, type FileStatus,
@@ -63,7 +63,7 @@ let lastOwner = { uid: -1, gid: -1, mode: -1, names: undefined as OwnerNames | u
  * How `encodeTree` begins the node that `describe` makes of a regular file without extended attributes, up to its content.
  * Undefined for a file of another kind, and for one with several names.
  */
-export function textOfFile(name: Uint8Array, status: FileStatus, owners: OwnerNames): string | undefined {
+export function textOfFile(latin1Name: string, status: FileStatus, owners: OwnerNames): string | undefined {
   const { mode, links, uid, gid, inode, size } = status
   if ((mode & S_IFMT) !== S_IFREG || links !== 1) return undefined
   // Neighbours mostly have these in common.
@@ -77,7 +77,7 @@ export function textOfFile(name: Uint8Array, status: FileStatus, owners: OwnerNa
   const mtime = formatTimeParts(status.mtimeSeconds, status.mtimeNanoseconds)
   const ctime = formatTimeParts(status.ctimeSeconds, status.ctimeNanoseconds)
   const numbers = `${inode === 0 ? '' : `,"inode":${inode}`}${size === 0 ? '' : `,"size":${size}`},"links":1,"content":[`
-  return `{"name":${encodeName(name)}${lastOwner.type}${mtime}","atime":"${mtime}","ctime":"${ctime}${lastOwner.ids}${numbers}`
+  return `{"name":${encodeLatin1Name(latin1Name)}${lastOwner.type}${mtime}","atime":"${mtime}","ctime":"${ctime}${lastOwner.ids}${numbers}`
 }
 
 /** Node hands out the kernel's unsigned numbers as signed ones. */
