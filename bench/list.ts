@@ -309,7 +309,7 @@ async function measureWrites(config: ServerConfig): Promise<void> {
     { name: `deleting vaults, ${removals} backups`, run: (server) => server.removeVaults(removals) },
   ]
   if (!steps.some(isChosen)) return
-  await using server = await serveWriting({ ...config, ...(options['list-threads'] === undefined ? {} : { listThreads: Number(options['list-threads']) }) })
+  await using server = await serveWriting({ ...config, listThreads: Number(options['list-threads'] ?? cores) })
   const [project] = server.projects
   if (project === undefined) return
   const pages: Page[] = Array.from({ length: VARIANTS }, (_, index) => ({ project, query: `limit=100&status=available&offset=${index * 3}` }))
