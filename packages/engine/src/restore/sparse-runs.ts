@@ -22,7 +22,7 @@ export function sparseRuns(bytes: Uint8Array, offset: number): Run[] {
   let at = 0
   while (at < bytes.length) {
     const blockEnd = Math.min(at + HOLE_BYTES - ((offset + at) % HOLE_BYTES), bytes.length)
-    const blockIsZero = isZero(bytes.subarray(at, blockEnd))
+    const blockIsZero = isZeroBlock(bytes, at, blockEnd)
     if (blockIsZero !== zero) {
       if (at > start) runs.push({ start, end: at, zero })
       start = at
@@ -37,10 +37,12 @@ export function sparseRuns(bytes: Uint8Array, offset: number): Run[] {
 /** Whether all bytes are zero. */
 export function isZero(bytes: Uint8Array): boolean {
   for (let at = 0; at < bytes.length; at += HOLE_BYTES) {
-    // Most data shows at the first byte that it is none.
-    if (bytes[at] !== 0) return false
-    const end = Math.min(at + HOLE_BYTES, bytes.length)
-    if (ZEROS.compare(bytes, at, end, 0, end - at) !== 0) return false
+    if (!isZeroBlock(bytes, at, Math.min(at + HOLE_BYTES, bytes.length))) return false
   }
   return true
+}
+
+/** Whether the bytes of at most one block are zero; most data shows at the first byte that it is none. */
+function isZeroBlock(bytes: Uint8Array, start: number, end: number): boolean {
+  return bytes[start] === 0 && ZEROS.compare(bytes, start, end, 0, end - start) === 0
 }

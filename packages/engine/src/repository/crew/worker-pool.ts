@@ -12,6 +12,8 @@ import type { Answers, Order, Reply, Work } from './protocol.ts'
 
 /** Reading the source and storing packs cannot feed more, and each takes memory. */
 const WORKERS_MAX = 8
+/** A worker leaves nothing but small garbage, which is as cheap to collect early; by default it would let tens of megabytes come together. */
+const YOUNG_MEGABYTES_MAX = 6
 
 interface Waiting {
   readonly weight: number
@@ -91,7 +93,7 @@ class WorkerPool {
 
   #startWorker(): RunningWorker {
     // Flags meant for the main program, such as that it comes as text, are not for workers.
-    const worker = new Worker(new URL('./worker.ts', import.meta.url), { execArgv: [] })
+    const worker = new Worker(new URL('./worker.ts', import.meta.url), { execArgv: [], resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MEGABYTES_MAX } })
     const running: RunningWorker = { worker, waiting: new Map(), weight: 0 }
     this.#workers.add(running)
     worker.unref()
