@@ -148,19 +148,23 @@ function asBytes(text: RawBuilder<Uint8Array | string | null>): RawBuilder<Uint8
 }
 
 /** Has its document, or what finds it. */
-interface PageRow { id: BackupId, role: Role, member_status: MemberStatus | null, document: string }
+interface PageRow { id: BackupId, role: Role, document: string }
 
 /** The rows of a page: with their documents where one step does it, else with what finds those. */
 function pageRows(db: Reader, values: ListValues, order: readonly SortTerm[], plan: PagePlan, equalKeys: number | undefined) {
   const [first, ...others] = plan.arms.map((arm) => {
     const rows = backupsOf(db, values, arm, beyondPlace(values, order, equalKeys)).select(keysOf(order, values.after, equalKeys))
     if (readsDocuments(plan)) return rows.select('b.document').$castTo<PageRow>()
-    const found = rows.select(['b.id', sql<Role>`${sql.lit(arm.role)}`.as('role')])
-    return (arm.role === 'own' ? found.select(sql<null>`null`.as('member_status')) : found.select('b.member_status')).$castTo<PageRow>()
+    return rows.select(['b.id', sql<Role>`cast(${sql.lit(arm.role)} as text)`.as('role')]).$castTo<PageRow>()
   })
   if (first === undefined) throw new RangeError('a page is read from somewhere')
-  const all = others.reduce((some, part) => some.unionAll(part), first)
-  return inOrder(all, order, '', equalKeys).limit(opaque(values.limit)).offset(opaque(values.offset))
+  const page = { limit: opaque(values.limit), offset: opaque(values.offset) }
+  if (others.length === 0) return inOrder(first, order, '', equalKeys).limit(page.limit).offset(page.offset)
+  // No arm has more to say than up to the page's end; PostgreSQL would put all rows of all arms in order.
+  const [part, ...parts] = [first, ...others].map((rows) => db.selectFrom(
+    inOrder(rows, order, '', equalKeys).limit(sql<number>`${page.offset} + ${page.limit}`).as('part')).selectAll())
+  if (part === undefined) throw new RangeError('an arm is missing')
+  return inOrder(parts.reduce((some, other) => some.unionAll(other), part), order, '', equalKeys).limit(page.limit).offset(page.offset)
 }
 
 function readsDocuments({ arms, isOrdered }: PagePlan): boolean {
@@ -170,8 +174,9 @@ function readsDocuments({ arms, isOrdered }: PagePlan): boolean {
 function documentOfPage(values: ListValues, plan: PagePlan): RawBuilder<string> {
   if (readsDocuments(plan)) return sql`page.document`
   const own = sql`(select d.document from backups d where d.id = page.id)`
-  const shared = sql`(select d.document from shared_backups d
-    where d.project_id = ${values.projectId} and d.role = page.role and d.id = page.id and d.member_status = page.member_status)`
+  // A project receives a backup once; of what it gives, the filter says which of the rows it is about.
+  const ofStatus = values.memberStatus === undefined ? sql`` : sql` and d.member_status = ${values.memberStatus}`
+  const shared = sql`(select d.document from shared_backups d where d.project_id = ${values.projectId} and d.role = page.role and d.id = page.id${ofStatus})`
   const isOwn = plan.arms.map(({ role }) => role === 'own')
   if (isOwn.every(Boolean)) return sql`${own}`
   return isOwn.some(Boolean) ? sql`case page.role when 'own' then ${own} else ${shared} end` : sql`${shared}`
