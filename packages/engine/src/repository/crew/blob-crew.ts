@@ -44,6 +44,8 @@ const IN_PLACE_BLOB_BYTES_MAX = 64 * 1024
 const IN_PLACE_BYTES_MAX = 1024 * 1024
 /** Opening takes a fraction of the time of sealing: threads are not started for the directories of one backup that has not changed. */
 const OPENED_IN_PLACE_WEIGHT = 1 / 64
+/** The directory with the list of a disk's content is longer than others. */
+const OPENED_IN_PLACE_BYTES_MAX = 1024 * 1024
 /** Index files of so many bytes, one of the longest, take some forty milliseconds; a thread takes as long to start. */
 const IN_PLACE_INDEX_BYTES_MAX = 3 * 1024 * 1024
 
@@ -201,7 +203,7 @@ export class BlobCrew {
   /** Opens a stored blob that is read to where the crew works on it; the plaintext is new memory. */
   async readAndOpen(id: BlobId, form: StoredForm, storedLength: number, read: (memory: Uint8Array) => Promise<void>): Promise<OpenedBlob> {
     const idBytes = Buffer.from(id, 'hex')
-    if (this.#staysInPlace(form.plainLength, OPENED_IN_PLACE_WEIGHT)) {
+    if (this.#staysInPlace(form.plainLength, OPENED_IN_PLACE_WEIGHT, OPENED_IN_PLACE_BYTES_MAX)) {
       const stored = new Uint8Array(storedLength)
       await read(stored)
       return openStored(this.#sealer, idBytes, form, stored)
@@ -277,8 +279,8 @@ export class BlobCrew {
     return this.#keyId
   }
 
-  #staysInPlace(bytes: number, weight = 1): boolean {
-    if (workerPool.isStarted || bytes > IN_PLACE_BLOB_BYTES_MAX || this.#inPlaceBytes > IN_PLACE_BYTES_MAX) return false
+  #staysInPlace(bytes: number, weight = 1, bytesMax = IN_PLACE_BLOB_BYTES_MAX): boolean {
+    if (workerPool.isStarted || bytes > bytesMax || this.#inPlaceBytes > IN_PLACE_BYTES_MAX) return false
     this.#inPlaceBytes += (bytes + BLOB_WEIGHT) * weight
     return true
   }
