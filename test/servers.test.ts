@@ -86,6 +86,12 @@ test('what one server does the other sees, tokens included', () => withSite(asyn
   assert.deepEqual([await count(one), await count(two)], [1, 1])
   await one.steps.backUp(vault)
   assert.deepEqual([await count(one), await count(two)], [2, 2])
+  // Nor is the page that it remembers.
+  for (const [writer, reader, name] of [[one, two, 'first-name'], [two, one, 'second-name'], [one, two, 'third-name']] as const) {
+    assert.equal((await writer.call('PUT', `/v3/{project_id}/backups/${backup.id}`, { backup: { name } })).status, 200)
+    const { backups } = await reader.steps.get<{ backups: { id: string, name: string }[] }>('/v3/{project_id}/backups')
+    assert.equal(backups.find(({ id: each }) => each === backup.id)?.name, name)
+  }
 }))
 
 test('when a server is killed in the middle, the other finishes its jobs, and loses none of its own', () => withSite(async ({ base, root, start }) => {

@@ -20,7 +20,9 @@ export function backupRoutes(deps: Deps, makePage: MakeBackupPage): Route[] {
       schemas: { query: ListBackupsQuery, response: { 200: ListBackupsResponse } },
       async list(call) {
         const { body, tag } = await answerList(call.projectId, call.query, call.backupsRevision)
-        return okTagged(body, tag, call)
+        const answer = okTagged(body, tag, call)
+        if (answer.body === undefined) body.letGo()
+        return answer
       },
     }),
     route({
