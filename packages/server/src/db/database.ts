@@ -64,7 +64,8 @@ export async function openSqliteReader(path: string): Promise<Database> {
  * no other process may look at it. Many rows and their indexes are written several times faster.
  */
 export function openScratchDatabase(path: string): Database {
-  const file = new DatabaseSync(path)
+  // What SQLite calls defensive keeps the journal on.
+  const file = new DatabaseSync(path, { defensive: false })
   file.exec('pragma locking_mode = exclusive')
   file.exec('pragma journal_mode = off')
   file.exec('pragma synchronous = off')
