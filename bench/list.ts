@@ -16,7 +16,7 @@
  * next run, since a million rows take a minute or two to make; so does `--database URL`.
  */
 import { existsSync } from 'node:fs'
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -25,6 +25,7 @@ import { populateDirectory, type ServerConfig } from '@opencbr/server'
 import { startPostgresServer } from '@opencbr/testkit'
 import { startBareServers } from './support/bare-server.ts'
 import { runLoad, startLoad, type LoadRequest, type LoadResult } from './support/load-generator.ts'
+import { childrenOf, residentMb } from './support/processes.ts'
 import { serveDirectory, type ServedDirectory, type ServedProject } from './support/served-directory.ts'
 import { serveWriting, type WritingServer } from './support/writing-server.ts'
 
@@ -349,18 +350,4 @@ async function tellMemory(pid: number): Promise<string> {
     told.push(`${command.split('/').slice(-1)[0]?.replace(/\.ts$/, '')} ${await residentMb(child, 'VmRSS')} MB (at most ${await residentMb(child, 'VmHWM')})`)
   }
   return told.join(', ')
-}
-
-async function childrenOf(pid: number): Promise<number[]> {
-  const children: number[] = []
-  for (const task of await readdir(`/proc/${pid}/task`)) {
-    const text = await readFile(`/proc/${pid}/task/${task}/children`, 'utf8').catch(() => '')
-    children.push(...text.split(' ').filter((each) => each !== '').map(Number))
-  }
-  return children
-}
-
-async function residentMb(pid: number, field: 'VmRSS' | 'VmHWM'): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8')
-  return Math.round(Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) / 1000)
 }

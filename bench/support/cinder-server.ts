@@ -15,6 +15,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface CinderServer extends AsyncDisposable {
   readonly port: number
+  /** Of the process that started the workers. */
+  readonly pid: number
   readonly projectId: string
   readonly headers: Readonly<Record<string, string>>
   /** The package's version of Cinder. */
@@ -93,7 +95,7 @@ lock_path = ${folder}
     throw error
   }
   const asked = spawnSync('/usr/bin/python3', ['-c', 'from cinder.version import version_info; print(version_info.version_string())'], { encoding: 'utf8', env: { ...process.env, PYTHONPATH: packages } })
-  return { port, projectId: PROJECT_ID, headers, version: asked.stdout.trim(), [Symbol.asyncDispose]: end }
+  return { port, pid: server.pid ?? 0, projectId: PROJECT_ID, headers, version: asked.stdout.trim(), [Symbol.asyncDispose]: end }
 }
 
 /** Rows as its own API would have written them, five minutes apart; every twentieth failed, and a volume has ten. */

@@ -28,6 +28,8 @@ export interface LoadRequest {
 }
 
 export interface LoadResult {
+  /** How many were measured. */
+  readonly answers: number
   readonly requestsPerSecond: number
   readonly p50Ms: number
   readonly p99Ms: number
@@ -93,6 +95,7 @@ async function generate(plan: LoadPlan): Promise<LoadResult> {
   latenciesMs.sort((one, other) => one - other)
   const percentile = (share: number): number => latenciesMs[Math.min(latenciesMs.length - 1, Math.floor(latenciesMs.length * share))] ?? Number.NaN
   return {
+    answers: latenciesMs.length,
     requestsPerSecond: latenciesMs.length / elapsedMs * 1000,
     p50Ms: percentile(0.5),
     p99Ms: percentile(0.99),
