@@ -219,6 +219,11 @@ class TreeWalk implements Disposable {
   #takeFile(entry: Entry): boolean {
     if (this.#scope.exclusion !== undefined) return false
     try {
+      if (entry.previous === undefined) {
+        // Nothing to compare it with: all that counts is what kind of file it is.
+        const status = findStatus(entry.directory.descriptor, entry.name.toString('latin1'))
+        return status !== undefined && kindOf(BigInt(status.mode)) === 'file' && this.#openAhead(entry)
+      }
       const stat = fs.lstatSync(entry.place, { bigint: true })
       return kindOf(stat.mode) === 'file' && this.#archiveFile(entry, stat)
     } catch {
@@ -333,6 +338,11 @@ class TreeWalk implements Disposable {
       entry.directory.nodes.push(reused)
       return true
     }
+    return this.#openAhead(entry)
+  }
+
+  /** Opens a file, to be read in its turn. False when it has become another kind of file. */
+  #openAhead(entry: Entry): boolean {
     const source = tryOpen(() => openSource(entry.place))
     if (source === undefined) return false
     if (kindOf(source.stat.mode) !== 'file') {
