@@ -25,12 +25,12 @@ interface ServerProcess extends AsyncDisposable {
 
 async function startServer(config: ServerConfig): Promise<ServerProcess> {
   const child = fork(join(import.meta.dirname, 'test-server.ts'), { execArgv: ['--disable-warning=ExperimentalWarning'] })
+  const ended = once(child, 'exit')
+  const endedEarly = ended.then(([code]): readonly [FromTestServer] => [{ error: `the server ended with ${code}` }])
   async function tell(message: ToTestServer): Promise<FromTestServer> {
     child.send(message)
-    const [answer] = await Promise.race([
-      once(child, 'message') as Promise<[FromTestServer]>,
-      once(child, 'exit').then(([code]) => [{ error: `the server ended with ${code}` }] as const),
-    ])
+    const answered = new Promise<readonly [FromTestServer]>((resolve) => child.once('message', (answer) => resolve([answer as FromTestServer])))
+    const [answer] = await Promise.race([answered, endedEarly])
     assert.equal(answer.error, undefined)
     return answer
   }
@@ -40,7 +40,6 @@ async function startServer(config: ServerConfig): Promise<ServerProcess> {
     pid: child.pid ?? 0,
     tick: (at) => tell({ type: 'tick', at }),
     async [Symbol.asyncDispose]() {
-      const ended = once(child, 'exit')
       child.send({ type: 'close' } satisfies ToTestServer)
       assert.deepEqual(await ended, [0, null])
     },
