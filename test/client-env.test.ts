@@ -18,7 +18,10 @@ interface Ran { readonly code: number | null, readonly stdout: string, readonly 
 
 async function run(command: string, args: readonly string[], { environment = {}, input = '' }: { environment?: Record<string, string>, input?: string } = {}): Promise<Ran> {
   const child = spawn(command, args, { env: { PATH, ...environment } })
-  child.stdin.end(input)
+  child.stdin.on('error', (error: NodeJS.ErrnoException) => {
+    // A command that reads nothing may have ended already.
+    if (error.code !== 'EPIPE') throw error
+  }).end(input)
   const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit') as Promise<[number | null]>])
   return { code, stdout, stderr }
 }
