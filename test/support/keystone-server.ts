@@ -6,10 +6,10 @@ import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import * as fs from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { findFreePort } from '@opencbr/testkit'
 
 export interface KeystoneServer extends AsyncDisposable {
   /** With `/v3` at its end. */
@@ -72,7 +72,7 @@ export async function startKeystone(root: string): Promise<KeystoneServer> {
   }
 
   try {
-    const port = await freePort()
+    const port = await findFreePort()
     const url = `http://127.0.0.1:${port}/v3`
     fs.writeFileSync(configuration, configurationIn(directory))
     fs.mkdirSync(join(directory, 'keys'), { mode: 0o700 })
@@ -152,14 +152,6 @@ async function callKeystone<Body>(url: string, method: string, token: string, bo
   const text = await response.text()
   if (!response.ok) throw new Error(`Keystone answers ${response.status} to ${method} ${url}: ${text}`)
   return (text === '' ? undefined : JSON.parse(text)) as Body
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }
 
 async function answers(url: string, child: ChildProcess): Promise<void> {

@@ -1,3 +1,4 @@
+export { findFreePort } from './find-free-port.ts'
 export { ManualClock } from './manual-clock.ts'
 export { startTestService, type CallOptions, type TestAnswer, type TestService, type TestServiceOptions } from './test-service.ts'
 export { startPostgresServer, type PostgresServer } from './postgres-server.ts'
