@@ -1,5 +1,5 @@
 /**
- * `bench/list-sql.ts --data DIR [--only TEXT]`: what lists cost the catalogue alone, in this process and on one connection, without HTTP
+ * `bench/list-sql.ts --data DIR [--only PATTERN]`: what lists cost the catalogue alone, in this process and on one connection, without HTTP
  * and without remembered answers. The directory is one that `bench/list.ts --data` has made.
  *
  * A line shows a page of 100 with its count: processor time, which other work on the machine disturbs little, as the mean of
@@ -9,7 +9,7 @@
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { ListBackupsQuery } from '@opencbr/contract'
-import { openDatabase } from '@opencbr/server'
+import { openSqliteReader } from '../packages/server/src/db/database.ts'
 import { listBackups, openListMemory, parseListing, type ListMemory } from '../packages/server/src/backups/list-backups.ts'
 import { backupPageToWire } from '../packages/server/src/backups/backup-wire.ts'
 
@@ -18,7 +18,7 @@ const SAMPLES = 60
 
 const { values: options } = parseArgs({ options: { data: { type: 'string' }, only: { type: 'string', default: '' } } })
 if (options.data === undefined) throw new Error('--data DIR names what bench/list.ts --data has made')
-const db = await openDatabase(join(options.data, 'catalogue.db'))
+const db = await openSqliteReader(join(options.data, 'catalogue.db'))
 const { project_id: projectId } = await db.selectFrom('backup_counts').select('project_id').where('facet', '=', 'all').orderBy('rows', 'desc').limit(1).executeTakeFirstOrThrow()
 
 type Query = ListBackupsQuery
@@ -75,7 +75,7 @@ const scenarios: Readonly<Record<string, (row: Sampled, index: number) => Query>
 
 const table: Record<string, Record<string, string>> = {}
 for (const [scenario, queryOf] of Object.entries(scenarios)) {
-  if (!scenario.includes(options.only)) continue
+  if (!new RegExp(options.only).test(scenario)) continue
   const queries = rows.map((row, index) => ({ limit: 100, ...queryOf(row, index) }))
   const kept = openListMemory()
   await measure(queries, () => kept)

@@ -39,7 +39,7 @@ export function openBackupCounter(): CountOfRole {
 }
 
 async function countAfresh(db: Reader, projectId: ProjectId, role: Role, filter: BackupFilter, revision: number): Promise<number> {
-  if (role === 'own' && givenMembers(filter, ['statuses', 'createdFrom', 'createdTo']) === 0) {
+  if (role === 'own' && (filter.createdFrom !== undefined || filter.createdTo !== undefined)) {
     const count = await sumWindow(db, projectId, filter, revision)
     if (count !== undefined) return count
   }
@@ -73,7 +73,7 @@ async function sumKept(db: Reader, projectId: ProjectId, role: Role, filter: Bac
   for (const [member, facet] of Object.entries(facetOf) as [Member, Facet][]) {
     const value = filter[member]
     if (value !== undefined && givenMembers(filter, ['statuses', member]) === 0) {
-      return sumFacet(db, projectId, facet, typeof value === 'boolean' ? String(Number(value)) : String(value), statuses)
+      return sumFacet(db, projectId, facet, textOf(value), statuses)
     }
   }
   if (givenMembers(filter, [...OF_CELLS, 'vaultId']) === 0) return sumCells(db, projectId, [filter.vaultId ?? ''], filter)
@@ -81,6 +81,11 @@ async function sumKept(db: Reader, projectId: ProjectId, role: Role, filter: Bac
     return sumCountsOfUsedVaults(db, projectId, filter.usedPercentMin, statuses)
   }
   return undefined
+}
+
+/** As the catalogue writes a value. */
+function textOf(value: BackupFilter[Member]): string {
+  return typeof value === 'boolean' ? String(Number(value)) : String(value)
 }
 
 function scopesOf(role: Role, { memberStatus }: BackupFilter): string[] {
@@ -121,16 +126,29 @@ function dayOf(time: number | undefined): number | undefined {
   return time === undefined ? undefined : Math.floor(time / MICROS_PER_DAY)
 }
 
-/** Whole days are added up, and only what sticks out at both ends is counted. */
+/** What is counted by days: all, or each value of some columns. */
+const DAY_FACET_OF: readonly (readonly [Member | undefined, Facet])[] = [
+  [undefined, 'day'], ['imageType', 'image_type_day'], ['resourceType', 'resource_type_day'], ['incremental', 'incremental_day'],
+  ['enterpriseProjectId', 'enterprise_project_day'],
+]
+
+/** Whole days are added up, and only what sticks out at both ends is counted. Undefined for filters by which days are not counted. */
 async function sumWindow(db: Reader, projectId: ProjectId, filter: BackupFilter, revision: number): Promise<number | undefined> {
   const { createdFrom, createdTo, statuses } = filter
+  const [member, facet] = DAY_FACET_OF.find(([one]) =>
+    givenMembers(filter, ['statuses', 'createdFrom', 'createdTo', ...(one === undefined ? [] : [one])]) === 0) ?? []
+  if (facet === undefined) return undefined
   const firstDay = createdFrom === undefined ? undefined : Math.ceil(createdFrom / MICROS_PER_DAY)
   const lastDay = createdTo === undefined ? undefined : Math.floor((createdTo + 1) / MICROS_PER_DAY) - 1
   if (firstDay !== undefined && lastDay !== undefined && lastDay - firstDay + 1 < WHOLE_DAYS_MIN) return undefined
   // Nothing is older than 1970; such ends have no day that texts could name.
   if (lastDay !== undefined && lastDay < 0) return undefined
-  const arm = { role: 'own', index: statuses?.length === 1 ? 'of_status' : 'by_created_at' } as const
-  let count = await sumCounts(db, projectId, 'day', { from: dayText(firstDay), to: dayText(lastDay) }, statuses)
+  const arm = { role: 'own', index: member === undefined && statuses?.length === 1 ? 'of_status' : 'by_created_at' } as const
+  const value = member === undefined ? '' : textOf(filter[member])
+  const range = member === undefined ? { from: dayText(firstDay), to: dayText(lastDay) } : {
+    from: `${[...value].length} ${value} ${dayText(firstDay) ?? DAY_FIRST}`, to: `${[...value].length} ${value} ${dayText(lastDay) ?? DAY_LAST}`,
+  }
+  let count = await sumCounts(db, projectId, facet, range, statuses)
   if (createdFrom !== undefined && firstDay !== undefined && createdFrom < firstDay * MICROS_PER_DAY) {
     count += await countBackupRows(db, projectId, { ...filter, createdTo: firstDay * MICROS_PER_DAY - 1 }, arm)
   }
@@ -140,6 +158,9 @@ async function sumWindow(db: Reader, projectId: ProjectId, filter: BackupFilter,
   // The parts belong to one state of the catalogue, or to none.
   return await findBackupRevision(db, projectId) === revision ? count : undefined
 }
+
+const DAY_FIRST = '100000'
+const DAY_LAST = '999999'
 
 /** As the catalogue writes it: six digits, in the order of time. */
 function dayText(day: number | undefined): string | undefined {

@@ -13,6 +13,8 @@ import { expressionBuilder, sql, type Expression, type RawBuilder, type SqlBool 
 import type { Micros } from '../clock.ts'
 import type { Reader } from '../db/database.ts'
 import { dialectOf, readThrough } from '../db/dialect.ts'
+import { documentOf } from '../db/migrations/010-backup-lists.ts'
+import { receivedDocument } from '../db/migrations/018-listing-at-scale.ts'
 import type { BackupCountTable, BackupStatus, BackupTable, Flag, MemberStatus, Row, SharedBackupTable } from '../db/schema.ts'
 import { runStatement } from '../db/statements.ts'
 import type { BackupId, CheckpointId, ProjectId, ResourceId, VaultId } from '../ids.ts'
@@ -116,7 +118,7 @@ export async function listBackupDocuments(
   const { equalKeys, ...place } = start
   const values = { ...valuesOf(projectId, filter), ...place, limit }
   const [page] = await runStatement(db, `documents ${shapeOf(order, plan, equalKeys)}`, values, (slots) => {
-    const joined = sql<Uint8Array | string | null>`${sql.raw(JOIN[dialectOf(db)])}(${documentOfPage(slots, plan)}, ',')`
+    const joined = sql<Uint8Array | string | null>`${sql.raw(JOIN[dialectOf(db)])}(${documentOfPage(db, slots, plan)}, ',')`
     return db.selectFrom(pageRows(db, slots, order, plan, equalKeys).as('page'))
       .select([(dialectOf(db) === 'sqlite' ? asBytes(joined) : joined).as('documents'), sql<number>`count(*)`.as('rows')])
   })
@@ -137,7 +139,7 @@ export async function listBackupDocumentRows(
   const stepwise = { ...plan, isOrdered: false }
   return runStatement(db, `document rows ${shapeOf(order, stepwise, equalKeys)}`, values, (slots) => inOrder(
     db.selectFrom(pageRows(db, slots, order, stepwise, equalKeys).as('page'))
-      .select([sql<BackupId>`page.id`.as('id'), documentOfPage(slots, stepwise).as('document')]), order, 'page.'))
+      .select([sql<BackupId>`page.id`.as('id'), documentOfPage(db, slots, stepwise).as('document')]), order, 'page.'))
 }
 
 const JOIN = { sqlite: 'group_concat', postgres: 'string_agg' } as const
@@ -154,7 +156,7 @@ interface PageRow { id: BackupId, role: Role, document: string }
 function pageRows(db: Reader, values: ListValues, order: readonly SortTerm[], plan: PagePlan, equalKeys: number | undefined) {
   const [first, ...others] = plan.arms.map((arm) => {
     const rows = backupsOf(db, values, arm, beyondPlace(values, order, equalKeys)).select(keysOf(order, values.after, equalKeys))
-    if (readsDocuments(plan)) return rows.select('b.document').$castTo<PageRow>()
+    if (readsDocuments(plan)) return rows.select(documentOfRow(db, values, arm.role).as('document')).$castTo<PageRow>()
     return rows.select(['b.id', sql<Role>`cast(${sql.lit(arm.role)} as text)`.as('role')]).$castTo<PageRow>()
   })
   if (first === undefined) throw new RangeError('a page is read from somewhere')
@@ -171,15 +173,22 @@ function readsDocuments({ arms, isOrdered }: PagePlan): boolean {
   return isOrdered && arms.length === 1
 }
 
-function documentOfPage(values: ListValues, plan: PagePlan): RawBuilder<string> {
+function documentOfPage(db: Reader, values: ListValues, plan: PagePlan): RawBuilder<string> {
   if (readsDocuments(plan)) return sql`page.document`
-  const own = sql`(select d.document from backups d where d.id = page.id)`
+  const own = sql`(select ${documentOfRow(db, values, 'own')} from backups b where b.id = page.id)`
   // A project receives a backup once; of what it gives, the filter says which of the rows it is about.
-  const ofStatus = values.memberStatus === undefined ? sql`` : sql` and d.member_status = ${values.memberStatus}`
-  const shared = sql`(select d.document from shared_backups d where d.project_id = ${values.projectId} and d.role = page.role and d.id = page.id${ofStatus})`
+  const ofStatus = values.memberStatus === undefined ? sql`` : sql` and b.member_status = ${values.memberStatus}`
+  const shared = sql`(select ${documentOfRow(db, values, 'received')} from shared_backups b where b.project_id = ${values.projectId} and b.role = page.role and b.id = page.id${ofStatus})`
   const isOwn = plan.arms.map(({ role }) => role === 'own')
   if (isOwn.every(Boolean)) return sql`${own}`
   return isOwn.some(Boolean) ? sql`case page.role when 'own' then ${own} else ${shared} end` : sql`${shared}`
+}
+
+/** Of a row `b`. Those of children are written now. */
+function documentOfRow(db: Reader, { parentId }: ListValues, role: Role): RawBuilder<string> {
+  if (parentId === undefined) return sql`b.document`
+  if (role === 'own') return sql.raw(documentOf(dialectOf(db), 'b.'))
+  return sql.raw(`(select ${receivedDocument(documentOf(dialectOf(db), 'c.'), 'c.vault_id', 'b.vault_id')} from backups c where c.id = b.id)`)
 }
 
 /** The place of the row that stands so many rows behind the start of a page; undefined when there is none. */

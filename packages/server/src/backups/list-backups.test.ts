@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test'
 import type { ListBackupsQuery, ListBackupsResponse } from '@opencbr/contract'
 import { sql } from 'kysely'
 import { openDatabase, type Database } from '../db/database.ts'
-import { countAllBackups, fillSharedBackups } from '../db/migrations/018-listing-at-scale.ts'
+import { countAllBackups, fillSharedBackups } from '../db/migrations/019-smaller-lists.ts'
 import type { Row } from '../db/schema.ts'
 import type { BackupId, DomainId, ProjectId, UserId, VaultId } from '../ids.ts'
 import { populate } from '../populate/index.ts'
@@ -78,7 +78,7 @@ function timeOf(micros: number): string {
 test('counts are those of the rows, for every facet, window and status', async () => {
   const rows = await db.selectFrom('backups').selectAll().where('project_id', '=', PROJECT).where('parent_id', 'is', null).execute()
   const some = (index: number) => rows[index % rows.length] ?? assert.fail()
-  for (let index = 0; index < 60; index += 1) {
+  for (let index = 0; index < 90; index += 1) {
     const row = some(index * 911)
     const [from, to] = [some(index * 37).created_at, some(index * 53).created_at].toSorted((a, b) => a - b)
     const facets: ListBackupsQuery[] = [
@@ -86,6 +86,8 @@ test('counts are those of the rows, for every facet, window and status', async (
       { incremental: row.incremental === 1 }, { resource_az: row.resource_az }, { enterprise_project_id: row.enterprise_project_id },
       { start_time: timeOf(from ?? 0) }, { end_time: timeOf(to ?? 0) }, { start_time: timeOf(from ?? 0), end_time: timeOf(to ?? 0) },
       { image_type: 'backup', resource_az: row.resource_az },
+      ...[{ image_type: 'backup' as const }, { resource_type: row.resource_type as 'OS::Sfs::Turbo' }, { incremental: false }, { enterprise_project_id: row.enterprise_project_id }]
+        .map((each, which) => ({ ...each, ...(which === 1 ? {} : { start_time: timeOf(from ?? 0) }), ...(which === 2 ? {} : { end_time: timeOf(to ?? 0) }) })),
     ]
     const statuses: ListBackupsQuery['status'][] = [undefined, [row.status], ['available', 'error']]
     const status = statuses[index % statuses.length]
@@ -129,7 +131,7 @@ test('the counts that the catalogue keeps follow every change', async () => {
 
 test('the documents of rows are their wire form, whatever stands in them', async () => {
   const backups = await db.selectFrom('backups').selectAll().execute()
-  for (const row of backups) assert.equal(row.document, documentOf(row))
+  for (const row of backups) assert.equal(row.document, row.parent_id === null ? documentOf(row) : null)
   const [first] = backups
   assert.ok(first !== undefined)
   const times = { created_at: 1_600_000_000_000_001, updated_at: 951_782_399_999_999, protected_at: null, expired_at: 4_102_444_800_000_000 }
@@ -139,7 +141,10 @@ test('the documents of rows are their wire form, whatever stands in them', async
   ]) {
     await db.updateTable('backups').set(change).where('id', '=', first.id).execute()
     const row = await db.selectFrom('backups').selectAll().where('id', '=', first.id).executeTakeFirstOrThrow()
-    assert.deepEqual(JSON.parse(row.document), JSON.parse(documentOf(row)))
+    assert.equal(row.document === null, row.parent_id !== null)
+    const page = await listBackups({ db }, openListMemory(), PROJECT, parseListing(row.parent_id === null ? { checkpoint_id: row.checkpoint_id } : { parent_id: row.parent_id }))
+    const { backups: listed } = JSON.parse(backupPageToWire(page).toString()) as ListBackupsResponse
+    assert.deepEqual(listed.find(({ id }) => id === row.id), JSON.parse(documentOf(row)))
   }
   const { document: _, ...former } = first
   await db.updateTable('backups').set(former).where('id', '=', first.id).execute()

@@ -297,8 +297,8 @@ export interface BackupTable {
   version: number
   /** The policy whose retention the backup is under; null for what no policy made. */
   policy_id: PolicyId | null
-  /** The backup as lists answer it, in JSON; a trigger writes it. */
-  document: ColumnType<string, string | undefined, never>
+  /** The backup as lists answer it, in JSON; a trigger writes it. Null for children, of which few are listed at a time. */
+  document: ColumnType<string | null, string | null | undefined, never>
 }
 
 /** How many top-level backups a project has, by one of a few facets and the status: kept by triggers. */
@@ -306,6 +306,7 @@ export interface BackupCountTable {
   project_id: ProjectId
   facet: 'all' | 'day' | 'updated_day' | 'protected_day' | 'id' | 'vault' | 'name' | 'resource_name'
     | 'image_type' | 'resource_type' | 'incremental' | 'resource_az' | 'enterprise_project'
+    | 'image_type_day' | 'resource_type_day' | 'incremental_day' | 'enterprise_project_day'
   value: string
   status: BackupStatus
   rows: number
@@ -331,12 +332,14 @@ export interface BackupCellTable {
  */
 export interface SharedBackupTable extends Pick<BackupTable,
   | 'id' | 'project_id' | 'parent_id' | 'checkpoint_id' | 'name' | 'status' | 'image_type' | 'resource_id' | 'resource_name' | 'resource_type'
-  | 'resource_az' | 'enterprise_project_id' | 'incremental' | 'created_at' | 'updated_at' | 'protected_at' | 'document'
+  | 'resource_az' | 'enterprise_project_id' | 'incremental' | 'created_at' | 'updated_at' | 'protected_at'
 > {
   role: 'given' | 'received'
   member_status: MemberStatus
   /** Where the project sees it: none for what it has not accepted. */
   vault_id: VaultId | null
+  /** As the project sees it; empty for children. */
+  document: string
 }
 
 /** Grows whenever something changes that a project's listings of backups show: kept by triggers. */

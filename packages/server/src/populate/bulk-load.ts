@@ -2,7 +2,7 @@ import { sql } from 'kysely'
 import type { Transaction } from '../db/database.ts'
 import { dialectOf } from '../db/dialect.ts'
 import { countSharedBytes, countUsage } from '../db/migrations/003-vaults.ts'
-import { countAllBackups, fillSharedBackups } from '../db/migrations/018-listing-at-scale.ts'
+import { countAllBackups, fillSharedBackups } from '../db/migrations/019-smaller-lists.ts'
 
 /** Tables that are filled with many rows. */
 const TABLES: readonly string[] = ['backups', 'backup_members', 'checkpoints', 'replication_records']

@@ -139,7 +139,7 @@ async function writeCatalogue(
     await insert(tx, 'vaults', batch.vaults ?? [])
     await insert(tx, 'vault_resources', batch.vault_resources ?? [])
     await insert(tx, 'checkpoints', batch.checkpoints ?? [])
-    await insert(tx, 'backups', (batch.backups ?? []).map((row) => ({ ...row, document: documentOf(row as Row<'backups'>) })))
+    await insert(tx, 'backups', (batch.backups ?? []).map((row) => ({ ...row, document: row.parent_id === null ? documentOf(row as Row<'backups'>) : null })))
     await insert(tx, 'backup_members', batch.backup_members ?? [])
     await insert(tx, 'replication_records', batch.replication_records ?? [])
     written.vaults += batch.vaults?.length ?? 0

@@ -162,10 +162,10 @@ const members: readonly Member[] = [
   ['scheduled_operation_id', 'null'],
 ]
 
-const documentColumns = [...new Set([...members, ...extendInfo].flatMap(([, , column]) => column ?? []))]
+export const documentColumns = [...new Set([...members, ...extendInfo].flatMap(([, , column]) => column ?? []))]
 
 /** Says in SQL what a backup's document is; `row` stands before its columns, with a dot. */
-function documentOf(dialect: DialectName, row = ''): string {
+export function documentOf(dialect: DialectName, row = ''): string {
   const write = ([name, kind, column]: Member): string => {
     const value = column === undefined ? `'${kind}'` : valueIn[dialect](kind as Kind, row + column)
     return `'"${name}":' || ${value}`

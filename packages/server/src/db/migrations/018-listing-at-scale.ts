@@ -18,7 +18,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   await replaceIndexes(db)
   if (dialectOf(db) === 'sqlite') await describeIndexesToSqlite(db)
   await countAllBackups(db)
-  await fillSharedBackups(db)
+  for (const statement of fillShared('true')) await sql.raw(statement).execute(db)
 }
 
 /**
@@ -26,7 +26,9 @@ export async function up(db: Kysely<unknown>): Promise<void> {
  * 100,000: numbers of six digits, which as texts have the order of time. What was never protected stands before all
  * days, by the beginning of its id as within any place of that order.
  */
-const facets: readonly (readonly [facet: string, value: string])[] = [
+export type CountedFacet = readonly [facet: string, value: string]
+
+export const facets: readonly CountedFacet[] = [
   ['all', `''`],
   ['day', dayOf('created_at')],
   ['updated_day', dayOf('updated_at')],
@@ -53,12 +55,12 @@ const COUNTED_COLUMNS = [
   'resource_type', 'incremental', 'resource_az', 'enterprise_project_id',
 ]
 
-function dayOf(column: string): string {
+export function dayOf(column: string): string {
   return `cast(ROW.${column} / 86400000000 + 100000 as text)`
 }
 
-function facetsOf(row: string): string {
-  return facets.map(([facet, value]) => `select '${facet}' as facet, ${value.replaceAll('ROW', row)} as value`).join(' union all ')
+function facetsOf(row: string, counted: readonly CountedFacet[]): string {
+  return counted.map(([facet, value]) => `select '${facet}' as facet, ${value.replaceAll('ROW', row)} as value`).join(' union all ')
 }
 
 const CELL_KEY = `project_id, scope, ${CELL_COLUMNS.join(', ')}`
@@ -70,7 +72,7 @@ const SHARE_SCOPE = `role || ':' || member_status`
 
 async function replaceCounts(db: Kysely<unknown>): Promise<void> {
   const inSqlite = dialectOf(db) === 'sqlite'
-  for (const event of ['insert', 'update', 'delete']) await dropRowTrigger(db, { name: `backups_${event}_counted`, table: 'backups' })
+  await dropCounters(db)
   await db.schema.dropTable('backup_counts').execute()
   const counts = db.schema.createTable('backup_counts')
     .addColumn('project_id', 'text', (c) => c.notNull())
@@ -91,14 +93,22 @@ async function replaceCounts(db: Kysely<unknown>): Promise<void> {
     .addColumn('rows', 'bigint', (c) => c.notNull())
     .addPrimaryKeyConstraint('backup_cells_key', ['project_id', 'scope', ...CELL_COLUMNS])
   for (const table of [counts, cells]) await (inSqlite ? table.modifyEnd(sql`without rowid`) : table).execute()
-  await (inSqlite ? createCountersInSqlite(db) : createCountersInPostgres(db))
+  await createCounters(db, facets)
 }
 
-function addRow(row: string, step: string): string {
+export async function dropCounters(db: Kysely<unknown>): Promise<void> {
+  for (const event of ['insert', 'update', 'delete']) await dropRowTrigger(db, { name: `backups_${event}_counted`, table: 'backups' })
+}
+
+export async function createCounters(db: Kysely<unknown>, counted: readonly CountedFacet[]): Promise<void> {
+  await (dialectOf(db) === 'sqlite' ? createCountersInSqlite(db, counted) : createCountersInPostgres(db, counted))
+}
+
+function addRow(row: string, step: string, counted: readonly CountedFacet[]): string {
   const columns = CELL_COLUMNS.map((column) => `${row}.${column}`).join(', ')
   return `
     insert into backup_counts (project_id, facet, value, status, rows)
-      select ${row}.project_id, facet, value, ${row}.status, ${step} from (${facetsOf(row)}) where ${row}.parent_id is null
+      select ${row}.project_id, facet, value, ${row}.status, ${step} from (${facetsOf(row, counted)}) where ${row}.parent_id is null
       ${ADD_COUNT}
     insert into backup_cells (${CELL_KEY}, rows)
       select ${row}.project_id, scope, ${columns}, ${step} from (select '' as scope union all select ${row}.vault_id) where ${row}.parent_id is null
@@ -108,20 +118,20 @@ function addRow(row: string, step: string): string {
 const CLEAR_OLD = `
     delete from backup_counts where project_id = old.project_id and facet in ${OPEN_FACETS} and value in (old.name, old.resource_name) and rows = 0;`
 
-async function createCountersInSqlite(db: Kysely<unknown>): Promise<void> {
-  await createRowTrigger(db, { name: 'backups_insert_counted', table: 'backups', event: 'insert', statements: addRow('new', '1') })
-  await createRowTrigger(db, { name: 'backups_delete_counted', table: 'backups', event: 'delete', statements: addRow('old', '-1') + CLEAR_OLD })
+async function createCountersInSqlite(db: Kysely<unknown>, counted: readonly CountedFacet[]): Promise<void> {
+  await createRowTrigger(db, { name: 'backups_insert_counted', table: 'backups', event: 'insert', statements: addRow('new', '1', counted) })
+  await createRowTrigger(db, { name: 'backups_delete_counted', table: 'backups', event: 'delete', statements: addRow('old', '-1', counted) + CLEAR_OLD })
   await createRowTrigger(db, {
     name: 'backups_update_counted', table: 'backups', event: 'update', columns: COUNTED_COLUMNS,
-    statements: addRow('old', '-1') + addRow('new', '1') + CLEAR_OLD,
+    statements: addRow('old', '-1', counted) + addRow('new', '1', counted) + CLEAR_OLD,
   })
 }
 
-function addRows(rows: string, step: string): string {
+function addRows(rows: string, step: string, counted: readonly CountedFacet[]): string {
   const columns = CELL_COLUMNS.map((column) => `r.${column}`).join(', ')
   return `
     insert into backup_counts (project_id, facet, value, status, rows)
-      select r.project_id, f.facet, f.value, r.status, ${step} * count(*) from ${rows} cross join lateral (${facetsOf('r')}) f
+      select r.project_id, f.facet, f.value, r.status, ${step} * count(*) from ${rows} cross join lateral (${facetsOf('r', counted)}) f
         where r.parent_id is null group by 1, 2, 3, 4 order by 1, 2, 3, 4
       ${ADD_COUNT}
     insert into backup_cells (${CELL_KEY}, rows)
@@ -136,14 +146,14 @@ const CLEAR_BEFORE = `
       where c.project_id = r.project_id and c.facet = r.facet and c.value = r.value and c.rows = 0;`
 
 /** Counts once per statement: PostgreSQL keeps a version of a number for every time that it changes. */
-async function createCountersInPostgres(db: Kysely<unknown>): Promise<void> {
+async function createCountersInPostgres(db: Kysely<unknown>, counted: readonly CountedFacet[]): Promise<void> {
   const differs = COUNTED_COLUMNS.map((column) => `o.${column} is distinct from r.${column}`).join(' or ')
   const changed = (table: string, other: string): string => `${table} r join ${other} o on o.id = r.id and (${differs})`
   for (const [event, statements, tables] of [
-    ['insert', addRows('after r', '1'), 'new table as after'],
-    ['delete', addRows('before r', '-1') + CLEAR_BEFORE, 'old table as before'],
+    ['insert', addRows('after r', '1', counted), 'new table as after'],
+    ['delete', addRows('before r', '-1', counted) + CLEAR_BEFORE, 'old table as before'],
     [
-      'update', addRows(changed('before', 'after'), '-1') + addRows(changed('after', 'before'), '1') + CLEAR_BEFORE,
+      'update', addRows(changed('before', 'after'), '-1', counted) + addRows(changed('after', 'before'), '1', counted) + CLEAR_BEFORE,
       'old table as before new table as after',
     ],
   ] as const) await createStatementTrigger(db, { name: `backups_${event}_counted`, table: 'backups', event, statements, tables })
@@ -157,13 +167,9 @@ async function createStatementTrigger(db: Kysely<unknown>, { name, table, event,
     for each statement execute function ${sql.ref(name)}()`.execute(db)
 }
 
-/** Counts the rows that are there, into tables that are empty but for shares. Rows that were loaded without the triggers need it too. */
+/** Counts the rows that are there, into tables that are empty but for shares. */
 export async function countAllBackups<Tables>(db: Kysely<Tables>): Promise<void> {
-  for (const [facet, value] of facets) {
-    await sql`insert into backup_counts (project_id, facet, value, status, rows)
-      select project_id, ${sql.lit(facet)}, ${sql.raw(value.replaceAll('ROW.', ''))}, status, count(*) from backups where parent_id is null
-      group by 1, 3, 4`.execute(db)
-  }
+  await countFacets(db, facets)
   for (const scope of [`''`, 'vault_id']) {
     await sql`insert into backup_cells (${sql.raw(CELL_KEY)}, rows)
       select project_id, ${sql.raw(scope)}, ${sql.raw(CELL_COLUMNS.join(', '))}, count(*) from backups where parent_id is null
@@ -171,33 +177,40 @@ export async function countAllBackups<Tables>(db: Kysely<Tables>): Promise<void>
   }
 }
 
-const LISTED_COLUMNS = [
+export async function countFacets<Tables>(db: Kysely<Tables>, counted: readonly CountedFacet[]): Promise<void> {
+  for (const [facet, value] of counted) {
+    await sql`insert into backup_counts (project_id, facet, value, status, rows)
+      select project_id, ${sql.lit(facet)}, ${sql.raw(value.replaceAll('ROW.', ''))}, status, count(*) from backups where parent_id is null
+      group by 1, 3, 4`.execute(db)
+  }
+}
+
+export const LISTED_COLUMNS = [
   'id', 'parent_id', 'checkpoint_id', 'name', 'status', 'image_type', 'resource_id', 'resource_name', 'resource_type', 'resource_az',
   'enterprise_project_id', 'incremental', 'created_at', 'updated_at', 'protected_at',
 ]
 const SHARED_COLUMNS = `project_id, role, member_status, ${LISTED_COLUMNS.join(', ')}, vault_id, document`
 
+export const RECEIVED_DOCUMENT = receivedDocument('b.document', 'b.vault_id', 'm.vault_id')
+
 /** A receiver sees a backup in its own vault, or in none. Only the member itself matches: within JSON's texts quotes are escaped. */
-const RECEIVED_DOCUMENT = `replace(b.document, '"vault_id":"' || b.vault_id || '"', '"vault_id":' || coalesce('"' || m.vault_id || '"', 'null'))`
+export function receivedDocument(document: string, vaultId: string, receiverVaultId: string): string {
+  return `replace(${document}, '"vault_id":"' || ${vaultId} || '"', '"vault_id":' || coalesce('"' || ${receiverVaultId} || '"', 'null'))`
+}
 
 /** A share shows a backup and, with it, its children. */
 const SHARED_WITH = ['b.id = m.backup_id and b.parent_id is null', 'b.parent_id = m.backup_id']
 
 /** `which` is a condition on the backups `b` or their shares `m`. */
-function fillShared(which: string): string[] {
+export function fillShared(which: string, isReady = 'b.document is not null', [asReceived, asGiven] = [RECEIVED_DOCUMENT, 'b.document']): string[] {
   const listed = LISTED_COLUMNS.map((column) => `b.${column}`).join(', ')
   return SHARED_WITH.flatMap((join) => [
-    `m.dest_project_id, 'received', m.status, ${listed}, m.vault_id, ${RECEIVED_DOCUMENT}`,
-    `b.project_id, 'given', m.status, ${listed}, b.vault_id, b.document`,
+    `m.dest_project_id, 'received', m.status, ${listed}, m.vault_id, ${asReceived}`,
+    `b.project_id, 'given', m.status, ${listed}, b.vault_id, ${asGiven}`,
   ].map((values) => `
     insert into shared_backups (${SHARED_COLUMNS}) select ${values}
-      from backup_members m join backups b on b.project_id = m.project_id and ${join} where b.document is not null and ${which}
+      from backup_members m join backups b on b.project_id = m.project_id and ${join} where ${isReady} and ${which}
       on conflict do nothing;`))
-}
-
-/** Makes the rows of all shares, in a table that is empty: for rows that were loaded without the triggers. */
-export async function fillSharedBackups<Tables>(db: Kysely<Tables>): Promise<void> {
-  for (const statement of fillShared('true')) await sql.raw(statement).execute(db)
 }
 
 /**
@@ -230,23 +243,36 @@ async function createSharedBackups(db: Kysely<unknown>): Promise<void> {
     .execute()
   await countShared(db)
 
+  await createShareTriggers(db, (which) => fillShared(which))
+}
+
+const MEMBER_EVENTS = [['insert', 'new'], ['update', 'new'], ['delete', 'old']] as const
+
+/** `fill`: makes the rows that shares show, of some shares or backups. */
+export async function createShareTriggers(db: Kysely<unknown>, fill: (which: string) => string[]): Promise<void> {
   // On SQLite the document is written after the change that it follows; on PostgreSQL before.
   const columns = dialectOf(db) === 'sqlite' ? ['document'] : []
-  await createRowTrigger(db, { name: 'backups_insert_shared', table: 'backups', event: 'insert', statements: refreshShared('new') })
-  await createRowTrigger(db, { name: 'backups_update_shared', table: 'backups', event: 'update', columns, statements: refreshShared('new') })
+  const refresh = refreshShared('new', fill)
+  await createRowTrigger(db, { name: 'backups_insert_shared', table: 'backups', event: 'insert', statements: refresh })
+  await createRowTrigger(db, { name: 'backups_update_shared', table: 'backups', event: 'update', columns, statements: refresh })
   await createRowTrigger(db, { name: 'backups_delete_shared', table: 'backups', event: 'delete', statements: 'delete from shared_backups where id = old.id;' })
-  for (const [event, row] of [['insert', 'new'], ['update', 'new'], ['delete', 'old']] as const) {
+  for (const [event, row] of MEMBER_EVENTS) {
     const family = `(select f.id from backups f where f.id = ${row}.backup_id
       union all select f.id from backups f where f.project_id = ${row}.project_id and f.parent_id = ${row}.backup_id)`
     await createRowTrigger(db, {
       name: `backup_members_${event}_shared`, table: 'backup_members', event,
-      statements: `delete from shared_backups where id in ${family}; ${fillShared(`m.backup_id = ${row}.backup_id`).join('')}`,
+      statements: `delete from shared_backups where id in ${family}; ${fill(`m.backup_id = ${row}.backup_id`).join('')}`,
     })
   }
 }
 
-function refreshShared(row: string): string {
-  return `delete from shared_backups where id = ${row}.id; ${fillShared(`b.id = ${row}.id`).join('')}`
+export async function dropShareTriggers(db: Kysely<unknown>): Promise<void> {
+  for (const event of ['insert', 'update', 'delete']) await dropRowTrigger(db, { name: `backups_${event}_shared`, table: 'backups' })
+  for (const [event] of MEMBER_EVENTS) await dropRowTrigger(db, { name: `backup_members_${event}_shared`, table: 'backup_members' })
+}
+
+export function refreshShared(row: string, fill: (which: string) => string[]): string {
+  return `delete from shared_backups where id = ${row}.id; ${fill(`b.id = ${row}.id`).join('')}`
 }
 
 async function countShared(db: Kysely<unknown>): Promise<void> {

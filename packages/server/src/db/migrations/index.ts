@@ -15,6 +15,7 @@ import * as countersPerStatement from './015-counters-per-statement.ts'
 import * as reservedRoom from './016-reserved-room.ts'
 import * as webhooks from './017-webhooks.ts'
 import * as listingAtScale from './018-listing-at-scale.ts'
+import * as smallerLists from './019-smaller-lists.ts'
 
 /** In the order in which they run; names are recorded in the database. */
 export const migrations: Record<string, Migration> = {
@@ -34,4 +35,5 @@ export const migrations: Record<string, Migration> = {
   '016-reserved-room': reservedRoom,
   '017-webhooks': webhooks,
   '018-listing-at-scale': listingAtScale,
+  '019-smaller-lists': smallerLists,
 }
