@@ -3,6 +3,7 @@
  * declared; what they do is loaded when one of them runs, as it brings the engine with it.
  */
 import type { Command } from 'commander'
+import { prepareScryptThreads } from '@opencbr/engine/keys'
 import { collect, duration, onRun, wholeNumber, type Call } from '../command.ts'
 
 type Run<Options extends object> = (call: Call<Options>) => Promise<void>
@@ -29,7 +30,11 @@ function declare<Options extends object>(command: Command, load: () => Promise<R
   command.option('--password-file <file>', 'the file that holds the password of the repository')
     .option('--retry-lock <seconds>', 'wait so long for others who have locked it', wholeNumber('--retry-lock'))
     .addHelpText('after', environmentHelp)
-  onRun<Options>(command, async (call) => (await load())(call))
+  onRun<Options>(command, async (call) => {
+    // They come up while the engine is loaded and the key's file is read.
+    prepareScryptThreads()
+    await (await load())(call)
+  })
   return command
 }
 

@@ -7,7 +7,7 @@
  *
  * Memory: a lane's state of 128·r bytes at its beginning, another one to mix into, then N states. The lanes follow each other.
  */
-import { assemble, call, get, i32, i32x4, loopWhile, set, v128 } from '../wasm/assembler.ts'
+import { assemble, call, copyMemory, get, i32, i32x4, loopWhile, set, v128 } from '../wasm/assembler.ts'
 import type { Code, FunctionSource, ValueType } from '../wasm/assembler.ts'
 
 const PAGE_BYTES = 65_536
@@ -101,14 +101,11 @@ function romixFunction(lanes: number, laneStride: number, zeroAt: number, N: num
     i32.mul(i32.and(i32.load(i32.const(0), lane * laneStride + stateAt + (2 * r - 1) * 64), i32.const(N - 1)), i32.const(stateBytes)),
   )
   const choices = (stateAt: number) => Array.from({ length: lanes }, (_, lane) => choice(lane, stateAt))
-  const copyTo = (target: number, from: number) => Array.from({ length: lanes * stateBytes / 16 }, (_, i) => {
-    const at = Math.floor(i / (stateBytes / 16)) * laneStride + (i % (stateBytes / 16)) * 16
-    return v128.store(i32.const(0), v128.load(i32.const(0), from + at), target + at)
-  })
   return {
     name: 'romix', parameters: [], results: [], locals: ['i32', 'i32'],
     body: [
-      ...copyTo(tableAt, 0),
+      ...Array.from({ length: lanes }, (_, lane) =>
+        copyMemory(i32.const(lane * laneStride + tableAt), i32.const(lane * laneStride), i32.const(stateBytes))),
       set(AT, i32.const(tableAt)),
       loopWhile(
         i32.lessThan(get(AT), i32.const(tableEnd - stateBytes)),

@@ -1,5 +1,5 @@
 /**
- * The thread that applies ROMix to the lanes that it is given, and then ends; `scrypt.ts` starts it.
+ * The thread that applies ROMix to the lanes that it is given, and then ends; `scrypt-threads.ts` starts it.
  * It loads nothing, for it has to be at work at once.
  */
 import { parentPort } from 'node:worker_threads'

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { scryptSync } from 'node:crypto'
 import { test } from 'node:test'
 import { scrypt } from './scrypt.ts'
+import { prepareScryptThreads } from './scrypt-threads.ts'
 
 test('scrypt gives what OpenSSL gives, for one and for many lanes, cheap and dear', async () => {
   const salt = Buffer.from(Array.from({ length: 64 }, (_, i) => i * 5))
@@ -9,4 +10,13 @@ test('scrypt gives what OpenSSL gives, for one and for many lanes, cheap and dea
     const expected = scryptSync('pass\u{1f511}word', salt, 64, { N, r, p, maxmem: 2 ** 28 })
     assert.deepEqual(await scrypt('pass\u{1f511}word', salt, 64, { N, r, p }), expected, `${N} ${r} ${p}`)
   }
+})
+
+test('threads that were started before work for one key, and the next one gets others', async () => {
+  const salt = Buffer.alloc(64, 7)
+  const cost = { N: 4096, r: 8, p: 9 }
+  prepareScryptThreads()
+  const expected = scryptSync('password', salt, 64, { ...cost, maxmem: 2 ** 28 })
+  assert.deepEqual(await scrypt('password', salt, 64, cost), expected)
+  assert.deepEqual(await scrypt('password', salt, 64, cost), expected)
 })

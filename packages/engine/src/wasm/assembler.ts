@@ -2,10 +2,19 @@
  * Just enough of an assembler for the engine's WebAssembly modules, which are written as
  * instructions in TypeScript and assembled when they are first needed: there is no binary that
  * could part from its source, and building needs no tool. An instruction takes the code of its
- * operands and gives code; statements are code that leaves nothing on the stack.
+ * operands and gives code; statements are code that leaves nothing on the stack. Code holds the code of its parts and
+ * becomes bytes at the very end: to copy it at every step took as long as starting a thread.
  */
 
-export type Code = readonly number[]
+export type Code = readonly (number | Code)[]
+
+function appendBytes(code: Code, bytes: number[]): number[] {
+  for (const part of code) {
+    if (typeof part === 'number') bytes.push(part)
+    else appendBytes(part, bytes)
+  }
+  return bytes
+}
 
 /** LEB128, without sign. */
 function unsigned(value: number): number[] {
@@ -32,25 +41,23 @@ function signed(value: bigint): number[] {
   }
 }
 
-const join = (...codes: readonly Code[]): number[] => codes.flat()
-
 export const valueTypes = { i32: 0x7f, i64: 0x7e, v128: 0x7b } as const
 export type ValueType = keyof typeof valueTypes
 
-const binary = (opcode: number) => (a: Code, b: Code) => [...a, ...b, opcode]
-const unary = (opcode: number) => (a: Code) => [...a, opcode]
-const simd = (opcode: number) => (...operands: readonly Code[]) => [...join(...operands), 0xfd, ...unsigned(opcode)]
+const binary = (opcode: number) => (a: Code, b: Code): Code => [a, b, opcode]
+const unary = (opcode: number) => (a: Code): Code => [a, opcode]
+const simd = (opcode: number) => (...operands: readonly Code[]): Code => [...operands, 0xfd, ...unsigned(opcode)]
 /** Shifts by a constant number of bits; those to the right fill with zeros. */
-const shift32 = (opcode: number) => (a: Code, bits: number) => [...a, 0x41, ...signed(BigInt(bits)), opcode]
-const shift64 = (opcode: number) => (a: Code, bits: number) => [...a, 0x42, ...signed(BigInt(bits)), opcode]
-const shiftLanes = (opcode: number) => (a: Code, bits: number) => [...a, 0x41, ...signed(BigInt(bits)), 0xfd, ...unsigned(opcode)]
+const shift32 = (opcode: number) => (a: Code, bits: number): Code => [a, 0x41, ...signed(BigInt(bits)), opcode]
+const shift64 = (opcode: number) => (a: Code, bits: number): Code => [a, 0x42, ...signed(BigInt(bits)), opcode]
+const shiftLanes = (opcode: number) => (a: Code, bits: number): Code => [a, 0x41, ...signed(BigInt(bits)), 0xfd, ...unsigned(opcode)]
 /** Memory accesses are aligned as far as the engine is told; none of them relies on it. */
-const load = (opcode: number) => (address: Code, offset = 0) => [...address, opcode, 0, ...unsigned(offset)]
-const store = (opcode: number) => (address: Code, value: Code, offset = 0) => [...address, ...value, opcode, 0, ...unsigned(offset)]
-const simdLoad = (opcode: number) => (address: Code, offset = 0) => [...address, 0xfd, opcode, 0, ...unsigned(offset)]
+const load = (opcode: number) => (address: Code, offset = 0): Code => [address, opcode, 0, ...unsigned(offset)]
+const store = (opcode: number) => (address: Code, value: Code, offset = 0): Code => [address, value, opcode, 0, ...unsigned(offset)]
+const simdLoad = (opcode: number) => (address: Code, offset = 0): Code => [address, 0xfd, opcode, 0, ...unsigned(offset)]
 
 export const i32 = {
-  const: (value: number) => [0x41, ...signed(BigInt(value))],
+  const: (value: number): Code => [0x41, ...signed(BigInt(value))],
   load: load(0x28),
   load8: load(0x2d),
   isZero: unary(0x45),
@@ -66,7 +73,7 @@ export const i32 = {
 } as const
 
 export const i64 = {
-  const: (value: bigint) => [0x42, ...signed(value)],
+  const: (value: bigint): Code => [0x42, ...signed(value)],
   load: load(0x29),
   load32: load(0x35),
   store: store(0x37),
@@ -85,9 +92,9 @@ export const i64 = {
 
 export const v128 = {
   load: simdLoad(0),
-  store: (address: Code, value: Code, offset = 0) => [...address, ...value, 0xfd, 11, 0, ...unsigned(offset)],
+  store: (address: Code, value: Code, offset = 0): Code => [address, value, 0xfd, 11, 0, ...unsigned(offset)],
   /** Sixteen bytes, chosen by number from both operands: 0 to 15 from the first, 16 to 31 from the second. */
-  shuffle: (a: Code, b: Code, bytes: readonly number[]) => [...a, ...b, 0xfd, 13, ...bytes],
+  shuffle: (a: Code, b: Code, bytes: readonly number[]): Code => [a, b, 0xfd, 13, ...bytes],
   and: simd(78),
   or: simd(80),
   xor: simd(81),
@@ -111,21 +118,23 @@ export const i64x2 = {
   /** The 64-bit products of 32-bit lanes 0 and 1, or 2 and 3. */
   productsLow: simd(222),
   productsHigh: simd(223),
-  lane: (a: Code, lane: 0 | 1) => [...a, 0xfd, 29, lane],
+  lane: (a: Code, lane: 0 | 1): Code => [a, 0xfd, 29, lane],
 } as const
 
 export const get = (local: number): Code => [0x20, ...unsigned(local)]
-export const set = (local: number, value: Code): Code => [...value, 0x21, ...unsigned(local)]
+export const set = (local: number, value: Code): Code => [value, 0x21, ...unsigned(local)]
 export const globalGet = (index: number): Code => [0x23, ...unsigned(index)]
-export const globalSet = (index: number, value: Code): Code => [...value, 0x24, ...unsigned(index)]
-export const call = (index: number, ...operands: readonly Code[]): Code => [...join(...operands), 0x10, ...unsigned(index)]
-export const giveBack = (value: Code): Code => [...value, 0x0f]
-export const select = (whenTrue: Code, whenFalse: Code, condition: Code): Code => [...whenTrue, ...whenFalse, ...condition, 0x1b]
-export const when = (condition: Code, ...body: readonly Code[]): Code => [...condition, 0x04, 0x40, ...join(...body), 0x0b]
+export const globalSet = (index: number, value: Code): Code => [value, 0x24, ...unsigned(index)]
+export const call = (index: number, ...operands: readonly Code[]): Code => [...operands, 0x10, ...unsigned(index)]
+export const giveBack = (value: Code): Code => [value, 0x0f]
+export const select = (whenTrue: Code, whenFalse: Code, condition: Code): Code => [whenTrue, whenFalse, condition, 0x1b]
+export const when = (condition: Code, ...body: readonly Code[]): Code => [condition, 0x04, 0x40, ...body, 0x0b]
 /** Runs the body as long as the condition holds before it. */
 export const loopWhile = (condition: Code, ...body: readonly Code[]): Code => [
-  0x03, 0x40, ...when(condition, ...body, [0x0c, 1]), 0x0b,
+  0x03, 0x40, when(condition, ...body, [0x0c, 1]), 0x0b,
 ]
+/** Copies so many bytes of memory. */
+export const copyMemory = (target: Code, source: Code, length: Code): Code => [target, source, length, 0xfc, 10, 0, 0]
 
 export interface FunctionSource {
   /** Functions without a name are only called from inside. */
@@ -146,11 +155,12 @@ export interface ModuleSource {
 }
 
 function section(id: number, content: Code): Code {
-  return [id, ...unsigned(content.length), ...content]
+  const bytes = appendBytes(content, [])
+  return [id, ...unsigned(bytes.length), bytes]
 }
 
 function vector(items: readonly Code[]): Code {
-  return [...unsigned(items.length), ...join(...items)]
+  return [...unsigned(items.length), ...items]
 }
 
 function exported(name: string, kind: number, index: number): Code {
@@ -162,20 +172,20 @@ function typeList(types: readonly ValueType[]): Code {
 }
 
 function functionBody({ locals, body }: FunctionSource): Code {
-  const code = [...vector(locals.map((type) => [1, valueTypes[type]])), ...join(...body), 0x0b]
-  return [...unsigned(code.length), ...code]
+  const bytes = appendBytes([vector(locals.map((type) => [1, valueTypes[type]])), ...body, 0x0b], [])
+  return [...unsigned(bytes.length), bytes]
 }
 
 /** The bytes of a module. */
 export function assemble({ memoryPages, globals, functions }: ModuleSource): Uint8Array<ArrayBuffer> {
   const names = functions.flatMap(({ name }, index) => (name === undefined ? [] : [exported(name, 0, index)]))
-  return Uint8Array.from([
+  return Uint8Array.from(appendBytes([
     0, 0x61, 0x73, 0x6d, 1, 0, 0, 0,
-    ...section(1, vector(functions.map(({ parameters, results }) => [0x60, ...typeList(parameters), ...typeList(results)]))),
-    ...section(3, vector(functions.map((_, index) => unsigned(index)))),
-    ...section(5, vector([[0, ...unsigned(memoryPages)]])),
-    ...section(6, vector(globals.map(({ type }) => [valueTypes[type], 1, ...(type === 'i64' ? i64.const(0n) : i32.const(0)), 0x0b]))),
-    ...section(7, vector([exported('memory', 2, 0), ...globals.map(({ name }, index) => exported(name, 3, index)), ...names])),
-    ...section(10, vector(functions.map(functionBody))),
-  ])
+    section(1, vector(functions.map(({ parameters, results }) => [0x60, typeList(parameters), typeList(results)]))),
+    section(3, vector(functions.map((_, index) => unsigned(index)))),
+    section(5, vector([[0, ...unsigned(memoryPages)]])),
+    section(6, vector(globals.map(({ type }) => [valueTypes[type], 1, type === 'i64' ? i64.const(0n) : i32.const(0), 0x0b]))),
+    section(7, vector([exported('memory', 2, 0), ...globals.map(({ name }, index) => exported(name, 3, index)), ...names])),
+    section(10, vector(functions.map(functionBody))),
+  ], []))
 }
