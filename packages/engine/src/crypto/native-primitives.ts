@@ -9,7 +9,8 @@
  */
 import assert from 'node:assert/strict'
 import { loadForeignFunctions } from '../foreign-functions.ts'
-import type { Primitives } from './primitives.ts'
+import { createNativeHashLanes, createPlainHashLanes, hashLanesAreSound } from './hash-lanes.ts'
+import type { HashLanes, Primitives } from './primitives.ts'
 
 /** Lengths of ciphers are 32-bit signed. */
 const CIPHER_BYTES_MAX = 2 ** 30
@@ -42,11 +43,25 @@ function loadFunctions(ffi: typeof import('node:ffi')) {
   }
 }
 
+/** Undefined where OpenSSL hashes but one message at a time, which depends on the processor. */
+function loadHashLanes(ffi: typeof import('node:ffi')): (() => HashLanes) | undefined {
+  try {
+    const { sha256_multi_block: takeMany, sha256_block_data_order: takeOne } = ffi.dlopen(null, {
+      sha256_multi_block: { return: 'void', arguments: ['pointer', 'pointer', 'i32'] },
+      sha256_block_data_order: { return: 'void', arguments: ['pointer', 'pointer', 'u64'] },
+    }).functions
+    const create = () => createNativeHashLanes({ takeMany, takeOne, addressOf: (memory) => ffi.getRawPointer(memory) })
+    return hashLanesAreSound(create()) ? create : undefined
+  } catch {
+    return undefined
+  }
+}
+
 /** Undefined where the runtime does not let its libraries be called. */
 export function loadNativePrimitives(): Primitives | undefined {
   const ffi = loadForeignFunctions()
   const functions = ffi === undefined ? undefined : loadFunctions(ffi)
-  if (functions === undefined) return undefined
+  if (ffi === undefined || functions === undefined) return undefined
   const {
     ZSTD_createCCtx, ZSTD_createDCtx, ZSTD_compressCCtx, ZSTD_decompressDCtx, ZSTD_isError, SHA256, EVP_CIPHER_CTX_new,
     EVP_aes_256_ctr, EVP_aes_128_ecb, EVP_EncryptInit_ex, EVP_CIPHER_CTX_set_padding, EVP_EncryptUpdate,
@@ -70,6 +85,11 @@ export function loadNativePrimitives(): Primitives | undefined {
 
   const written = new Int32Array(2)
   const tagWritten = new BigUint64Array(1)
+
+  function writeHash(data: Uint8Array, hash: Uint8Array): void {
+    assert(hash.length >= 32)
+    SHA256(data, BigInt(data.length), hash)
+  }
 
   return {
     createCrypt(key) {
@@ -103,10 +123,8 @@ export function loadNativePrimitives(): Primitives | undefined {
       }
     },
 
-    writeHash(data, hash) {
-      assert(hash.length >= 32)
-      SHA256(data, BigInt(data.length), hash)
-    },
+    writeHash,
+    createHashLanes: loadHashLanes(ffi) ?? (() => createPlainHashLanes(writeHash)),
 
     compress(plaintext, level, frame) {
       const length = ZSTD_compressCCtx(compression, frame, BigInt(frame.length), plaintext, BigInt(plaintext.length), level)

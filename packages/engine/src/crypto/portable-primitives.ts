@@ -1,6 +1,7 @@
 /** The primitives by Node's documented interfaces, and Poly1305, which those lack, by WebAssembly. */
 import { createCipheriv, hash } from 'node:crypto'
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+import { createPlainHashLanes } from './hash-lanes.ts'
 import { createPoly1305 } from './poly1305.ts'
 import type { Primitives } from './primitives.ts'
 
@@ -8,6 +9,10 @@ import type { Primitives } from './primitives.ts'
 const PIECE_BYTES = 256 * 1024
 /** Output is collected in pieces of a given size; one that is large enough saves copying. */
 const OUTPUT_BYTES_MIN = 1024
+
+function writeHash(data: Uint8Array, target: Uint8Array): void {
+  target.set(hash('sha256', data, 'buffer'))
+}
 
 export const portablePrimitives: Primitives = {
   createCrypt(key) {
@@ -24,9 +29,8 @@ export const portablePrimitives: Primitives = {
     return (iv, message, tag) => poly1305.writeTag(oneTimeKeys.update(iv), message, tag)
   },
 
-  writeHash(data, target) {
-    target.set(hash('sha256', data, 'buffer'))
-  },
+  writeHash,
+  createHashLanes: () => createPlainHashLanes(writeHash),
 
   compress(plaintext, level, target) {
     const frame = zstdCompressSync(plaintext, {

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { createSealer } from './envelope.ts'
+import { createPlainHashLanes, hashLanesAreSound } from './hash-lanes.ts'
 import { loadNativePrimitives } from './native-primitives.ts'
 import { portablePrimitives } from './portable-primitives.ts'
 import { frameBytesMax } from './primitives.ts'
@@ -47,6 +48,43 @@ for (const [kind, primitives] of kinds) {
     )
   })
 
+  test(`${kind} primitives: hashes of messages beside each other are those of SHA-256, and each comes once`, () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.oneof(data, fc.nat(300).map((length) => new Uint8Array(length).fill(length))), fc.nat(20_000), fc.boolean()), { maxLength: 12 }), (messages) => {
+        const lanes = primitives.createHashLanes()
+        const found: string[][] = messages.map(() => [])
+        for (const [i, [plaintext, step, shared]] of messages.entries()) {
+          const message = island(plaintext.length, shared)
+          message.bytes.set(plaintext)
+          lanes.add(message.bytes, (hash) => found[i]?.push(Buffer.from(hash).toString('hex')))
+          // Others may come in at any place of a message.
+          if (step % 2 === 0) lanes.goOn(step)
+        }
+        lanes.finish()
+        assert(!lanes.goOn(1))
+        assert.deepEqual(found, messages.map(([plaintext]) => [createHash('sha256').update(plaintext).digest('hex')]))
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+  test(`${kind} primitives: messages go on although one that was told has thrown`, () => {
+    const lanes = primitives.createHashLanes()
+    const told: number[] = []
+    const tell = (number: number) => () => {
+      told.push(number)
+      if (number === 1) throw new Error('told')
+    }
+    lanes.add(new Uint8Array(64), tell(0))
+    assert.throws(() => {
+      lanes.add(new Uint8Array(64), tell(1))
+      lanes.finish()
+    }, /told/)
+    lanes.add(new Uint8Array(64), tell(2))
+    lanes.finish()
+    assert.deepEqual(told, [0, 1, 2])
+  })
+
   test(`${kind} primitives: what was compressed decompresses to the same, at its exact length only`, () => {
     fc.assert(
       fc.property(data, fc.constantFrom(1, 3, 6), fc.boolean(), (plaintext, level, shared) => {
@@ -87,6 +125,15 @@ for (const [kind, primitives] of kinds) {
     )
   })
 }
+
+test('lanes that hash wrongly are noticed', () => {
+  assert(hashLanesAreSound(portablePrimitives.createHashLanes()))
+  const wrong = createPlainHashLanes((message, hash) => {
+    portablePrimitives.writeHash(message, hash)
+    if (message.length === 64) hash.reverse()
+  })
+  assert(!hashLanesAreSound(wrong))
+})
 
 test('frames of both kinds of primitives are the same to each other', () => {
   const plaintext = Buffer.from('a frame '.repeat(10_000))

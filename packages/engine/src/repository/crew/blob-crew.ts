@@ -3,6 +3,7 @@
  * together in one slab and go over many in a message. A repository that has little to do starts no
  * thread at all: the first small blobs are done in place.
  */
+import assert from 'node:assert/strict'
 import os from 'node:os'
 import { createSealer } from '../../crypto/envelope.ts'
 import type { Sealer, SealingKey } from '../../crypto/envelope.ts'
@@ -12,8 +13,8 @@ import type { IndexTable } from '../index-table.ts'
 import { openIndexFile } from '../sealed-files.ts'
 import type { BlobId, BlobType, PackId } from '../types.ts'
 import { BATCH_BYTES, SlabBatch } from './blob-batch.ts'
-import { hashSlot, idIn, openStored, plaintextIn, sealedIn, sealSlot, slotBytes } from './blob-work.ts'
-import type { SealedBlob, SealingRules, StoredForm } from './blob-work.ts'
+import { hashLanes, hashSlots, idIn, openStored, plaintextIn, sealedIn, sealSlots, slotBytes } from './blob-work.ts'
+import type { SealedBlob, SealingRules, StoredForm, Told } from './blob-work.ts'
 import { Gatherer } from './gatherer.ts'
 import { packPlaces } from './protocol.ts'
 import { deliverBlobs } from './deliver-blobs.ts'
@@ -161,14 +162,14 @@ export class BlobCrew {
   }
 
   async hash({ slot, place, length }: HeldBytes): Promise<BlobId> {
-    if (place === undefined) hashSlot(slot, length)
+    if (place === undefined) inPlace<null>((end) => hashSlots([{ bytes: slot, plainLength: length }], end))
     else await this.#hashes.add(place, length + BLOB_WEIGHT)
     return idIn(slot)
   }
 
   /** Seals what has been hashed; the stored form lies in the held memory. Throws `host.unsound`. */
   async seal({ slot, place, length }: HeldBytes, type: BlobType): Promise<SealedBlob> {
-    if (place === undefined) sealSlot(this.#sealer, this.#rules, type, slot, length)
+    if (place === undefined) inPlace<null>((end) => sealSlots(this.#sealer, this.#rules, [{ bytes: slot, plainLength: length, type }], end))
     else await this.#seals.add({ memory: place.memory, offset: place.offset, plainLength: length, type }, length + BLOB_WEIGHT)
     return sealedIn(slot, length)
   }
@@ -180,14 +181,14 @@ export class BlobCrew {
 
   async hashBatch(batch: SlabBatch): Promise<void> {
     const weight = batch.plainBytes + batch.count * BLOB_WEIGHT
-    if (this.#batchStaysInPlace(weight)) for (const { bytes, plainLength } of batch.slots) hashSlot(bytes, plainLength)
+    if (this.#batchStaysInPlace(weight)) inPlace<null>((end) => hashSlots(batch.slots, end))
     else await workerPool.submit(this.#getKeyId(), { kind: 'hash', slots: batch.placesOf(batch.slots, 0) }, weight)
   }
 
   /** Seals some of the blobs that have been hashed, each in its slot. Throws `host.unsound`. */
   async sealBatch(batch: SlabBatch, slots: SlabBatch['slots'], type: BlobType): Promise<void> {
     const weight = slots.reduce((sum, { plainLength }) => sum + plainLength + BLOB_WEIGHT, 0)
-    if (this.#batchStaysInPlace(0)) for (const { bytes, plainLength } of slots) sealSlot(this.#sealer, this.#rules, type, bytes, plainLength)
+    if (this.#batchStaysInPlace(0)) inPlace<null>((end) => sealSlots(this.#sealer, this.#rules, slots.map((slot) => ({ ...slot, type })), end))
     else await workerPool.submit(this.#getKeyId(), { kind: 'seal', slots: batch.placesOf(slots, type === 'tree' ? 1 : 0) }, weight)
   }
 
@@ -236,7 +237,7 @@ export class BlobCrew {
     if (this.#staysInPlace(plainBytes)) {
       const memory = new Uint8Array(rangeBytes)
       await read(memory)
-      return deliverBlobs(this.#sealer, memory.buffer, ids, orders)
+      return inPlace<BlobDelivery[]>((tell) => deliverBlobs(this.#sealer, memory.buffer, ids, orders, tell))
     }
     const slab = await this.#slabs.take(rangeBytes)
     try {
@@ -264,7 +265,7 @@ export class BlobCrew {
 
   /** Judges a pack that lies at the beginning of some memory. */
   async verify(memory: SharedArrayBuffer, bytes: number, packId: PackId, table: PackTable): Promise<PackVerdict> {
-    if (this.#staysInPlace(bytes)) return verifyPack(this.#sealer, packId, new Uint8Array(memory, 0, bytes), table)
+    if (this.#staysInPlace(bytes)) return inPlace<PackVerdict>((tell) => verifyPack(this.#sealer, packId, new Uint8Array(memory, 0, bytes), table, tell))
     return workerPool.submit(this.#getKeyId(), { kind: 'verify', memory, bytes, packId, table }, bytes)
   }
 
@@ -329,6 +330,16 @@ export class BlobCrew {
     shared.held -= 1
     if (shared.held === 0) this.#slabs.give(shared.slab)
   }
+}
+
+/** What some work in this thread answers, whose hashes may come about beside each other. Throws what it tells to have gone wrong. */
+function inPlace<Answer>(begin: (tell: (outcome: Told<Answer>) => void) => void): Answer {
+  let outcome: Told<Answer> | undefined
+  begin((told) => (outcome = told))
+  hashLanes.finish()
+  assert(outcome !== undefined)
+  if ('error' in outcome) throw outcome.error
+  return outcome.answer
 }
 
 function takeApart(orders: readonly OpenOrder[], { memories, results }: Answers['open']): OpenedBlob[] {

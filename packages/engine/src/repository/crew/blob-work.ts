@@ -65,22 +65,67 @@ export function sealedIn(slot: Uint8Array, plainLength: number): SealedBlob {
   return { stored: slot.subarray(ENVELOPE_AT, ENVELOPE_AT + length), plainLength, compressed: view.getUint32(COMPRESSED_AT, true) === 1 }
 }
 
-export function hashSlot(slot: Uint8Array, plainLength: number): void {
-  primitives.writeHash(plaintextIn(slot, plainLength), slot.subarray(0, ID_BYTES))
-}
+/** Those of this thread. What is told by them must not throw: it may concern any of the orders that the thread has. */
+export const hashLanes = primitives.createHashLanes()
 
-/** Memory of a thread for what does not last, which grows as needed. */
-class Scratch {
-  #bytes = new Uint8Array(0)
+/** What is told of some work at its end. */
+export type Told<Answer> = { readonly answer: Answer } | { readonly error: unknown }
 
-  take(length: number): Uint8Array {
-    if (this.#bytes.length < length) this.#bytes = new Uint8Array(Math.max(length, 2 * this.#bytes.length))
-    return this.#bytes.subarray(0, length)
+export type End = (outcome: Told<null>) => void
+
+export const DONE = { answer: null }
+
+/** An end for each of several pieces of work, which together have one. */
+export function endOfAll(count: number, end: End): End {
+  if (count === 0) end(DONE)
+  let left = count
+  let failed: Told<null> | undefined
+  return (outcome) => {
+    if ('error' in outcome) failed ??= outcome
+    left -= 1
+    if (left === 0) end(failed ?? DONE)
   }
 }
 
-const frames = new Scratch()
-const plaintexts = new Scratch()
+export interface FilledSlot {
+  readonly bytes: Uint8Array
+  readonly plainLength: number
+  readonly type: BlobType
+}
+
+/** Leaves its id in each slot. They are there at the end, which other hashes may bring, or `hashLanes.finish`. */
+export function hashSlots(slots: readonly Omit<FilledSlot, 'type'>[], end: End): void {
+  const endOfOne = endOfAll(slots.length, end)
+  for (const { bytes, plainLength } of slots) {
+    hashLanes.add(plaintextIn(bytes, plainLength), (hash) => {
+      bytes.set(hash)
+      endOfOne(DONE)
+    })
+  }
+}
+
+const PIECE_BYTES_MIN = 64 * 1024
+
+/** Memory of a thread for what does not last, used again and again. */
+class Scratch {
+  #free: ArrayBuffer[] = []
+
+  take(length: number): Uint8Array {
+    const fitting = this.#free.findIndex(({ byteLength }) => byteLength >= length)
+    // One that is too short makes room for a longer one.
+    const [memory] = this.#free.splice(Math.max(0, fitting), 1)
+    if (memory !== undefined && memory.byteLength >= length) return new Uint8Array(memory, 0, length)
+    let bytes = PIECE_BYTES_MIN
+    while (bytes < length) bytes *= 2
+    return new Uint8Array(new ArrayBuffer(bytes), 0, length)
+  }
+
+  give({ buffer }: Uint8Array): void {
+    this.#free.push(buffer as ArrayBuffer)
+  }
+}
+
+const scratch = new Scratch()
 const foundHash = new Uint8Array(ID_BYTES)
 
 /** Up to this size, at which zstd changes its tables, level 1 leaves 1 % more than level 2 at most, in less time. */
@@ -91,17 +136,21 @@ function levelFor(level: ZstdLevel, plainLength: number): ZstdLevel {
 }
 
 /**
- * Seals the plaintext in a slot that has been hashed, then opens it again and compares, before
- * anything is stored: a faulty machine or a faulty library must not pass for a backup. Throws
- * `host.unsound` then.
+ * Seals the plaintexts in slots that have been hashed, then opens each again and compares, before
+ * anything is stored: a faulty machine or a faulty library must not pass for a backup. `host.unsound` is told then.
  */
-export function sealSlot(sealer: Sealer, { version, level }: SealingRules, type: BlobType, slot: Uint8Array, plainLength: number): void {
+export function sealSlots(sealer: Sealer, rules: SealingRules, slots: readonly FilledSlot[], end: End): void {
+  const endOfOne = endOfAll(slots.length, end)
+  for (const slot of slots) sealSlot(sealer, rules, slot, endOfOne)
+}
+
+function sealSlot(sealer: Sealer, { version, level }: SealingRules, { bytes: slot, plainLength, type }: FilledSlot, end: End): void {
   const plaintext = plaintextIn(slot, plainLength)
   let contentLength = plainLength
   let compressed = false
   // Zero marks raw blobs in the format, so that an empty one cannot be a compressed one.
   if (version === 2 && plainLength > 0 && (type === 'tree' || !looksIncompressible(plaintext))) {
-    const frame = frames.take(frameBytesMax(plainLength))
+    const frame = scratch.take(frameBytesMax(plainLength))
     const frameLength = primitives.compress(plaintext, levelFor(level, plainLength), frame)
     // Trees are compressed even where that makes them longer: pruning repacks raw trees every time.
     if (type === 'tree' || frameLength < plainLength) {
@@ -109,46 +158,68 @@ export function sealSlot(sealer: Sealer, { version, level }: SealingRules, type:
       contentLength = frameLength
       compressed = true
     }
+    scratch.give(frame)
   }
   const envelope = slot.subarray(ENVELOPE_AT, ENVELOPE_AT + contentLength + ENVELOPE_BYTES)
   sealer.sealInPlace(envelope)
-  const opened = openStored(sealer, slot.subarray(0, ID_BYTES), { plainLength, compressed }, envelope, (length) => plaintexts.take(length))
-  if ('damage' in opened) throw new Failure('host.unsound', { blobId: idIn(slot), reason: opened.damage })
   const view = new DataView(slot.buffer, slot.byteOffset)
   view.setUint32(LENGTH_AT, envelope.length, true)
   view.setUint32(COMPRESSED_AT, compressed ? 1 : 0, true)
+  openBriefly(sealer, slot.subarray(0, ID_BYTES), { plainLength, compressed }, envelope, (opened) => {
+    end('damage' in opened ? { error: new Failure('host.unsound', { blobId: idIn(slot), reason: opened.damage }) } : DONE)
+  })
+}
+
+/** An opened blob, or the reason why it is damaged, since what that means depends on whether it comes from a storage or was made a moment ago. */
+type Opened = { readonly plaintext: Uint8Array } | { readonly damage: string }
+
+/** Opens a stored blob that its id has yet to prove. */
+function openUnproven(
+  sealer: Sealer, { plainLength, compressed }: StoredForm, stored: Uint8Array, allocate: (length: number) => Uint8Array,
+): Opened {
+  if (!compressed) {
+    if (stored.length !== plainLength + ENVELOPE_BYTES) return { damage: 'of another length' }
+    const plaintext = sealer.open(stored, allocate)
+    return plaintext === undefined ? { damage: 'not authentic' } : { plaintext }
+  }
+  const frame = scratch.take(Math.max(0, stored.length - ENVELOPE_BYTES))
+  try {
+    if (sealer.open(stored, () => frame) === undefined) return { damage: 'not authentic' }
+    const plaintext = allocate(plainLength)
+    return primitives.decompress(frame, plaintext) ? { plaintext } : { damage: 'not decompressible to its length' }
+  } finally {
+    scratch.give(frame)
+  }
 }
 
 /**
- * Opens a stored blob, and proves it by its id, which is 32 bytes here. Answers with the reason when
- * it is damaged, since what that means depends on whether it comes from a storage or was made a
- * moment ago. The plaintext lies in the memory that `allocate` gives.
+ * Opens a stored blob, and proves it by its id, which is 32 bytes here. The plaintext lies in the
+ * memory that `allocate` gives.
  */
 export function openStored(
-  sealer: Sealer, id: Uint8Array, { plainLength, compressed }: StoredForm, stored: Uint8Array,
-  allocate: (length: number) => Uint8Array = (length) => new Uint8Array(length),
-): { readonly plaintext: Uint8Array } | { readonly damage: string } {
-  if (!compressed && stored.length !== plainLength + ENVELOPE_BYTES) return { damage: 'of another length' }
-  const content = sealer.open(stored, compressed ? (length) => frames.take(length) : allocate)
-  if (content === undefined) return { damage: 'not authentic' }
-  let plaintext = content
-  if (compressed) {
-    plaintext = allocate(plainLength)
-    if (!primitives.decompress(content, plaintext)) return { damage: 'not decompressible to its length' }
+  sealer: Sealer, id: Uint8Array, form: StoredForm, stored: Uint8Array, allocate: (length: number) => Uint8Array = (length) => new Uint8Array(length),
+): Opened {
+  const opened = openUnproven(sealer, form, stored, allocate)
+  if ('damage' in opened) return opened
+  primitives.writeHash(opened.plaintext, foundHash)
+  return Buffer.compare(foundHash, id) === 0 ? opened : MISNAMED
+}
+
+const MISNAMED = { damage: 'content does not match id' }
+
+/**
+ * As `openStored`, but the hash comes about beside others, and the plaintext lies in memory of the thread for the time of the call that it is told by.
+ * The id must stay until then.
+ */
+export function openBriefly(sealer: Sealer, id: Uint8Array, form: StoredForm, stored: Uint8Array, take: (opened: Opened) => void): void {
+  const opened = openUnproven(sealer, form, stored, (length) => scratch.take(length))
+  if ('damage' in opened) {
+    take(opened)
+    return
   }
-  primitives.writeHash(plaintext, foundHash)
-  if (Buffer.compare(foundHash, id) !== 0) return { damage: 'content does not match id' }
-  return { plaintext }
-}
-
-/** Opens a stored blob for a moment: the plaintext lies in memory of the thread until the next one. */
-export function openBriefly(
-  sealer: Sealer, id: Uint8Array, form: StoredForm, stored: Uint8Array,
-): { readonly plaintext: Uint8Array } | { readonly damage: string } {
-  return openStored(sealer, id, form, stored, (length) => plaintexts.take(length))
-}
-
-/** Whether a stored blob can be opened and is what its id says; the plaintext is not kept. */
-export function plaintextIsGood(sealer: Sealer, id: Uint8Array, form: StoredForm, stored: Uint8Array): boolean {
-  return 'plaintext' in openBriefly(sealer, id, form, stored)
+  const { plaintext } = opened
+  hashLanes.add(plaintext, (hash) => {
+    take(Buffer.compare(hash, id) === 0 ? opened : MISNAMED)
+    scratch.give(plaintext)
+  })
 }

@@ -4,11 +4,10 @@
  */
 import { ENVELOPE_BYTES } from '../../crypto/envelope.ts'
 import type { Sealer } from '../../crypto/envelope.ts'
-import { primitives } from '../../crypto/primitives.ts'
 import { decodePackHeader, HEADER_BYTES_MAX, HEADER_LENGTH_BYTES } from '../../format/pack-header.ts'
 import type { PackedBlob } from '../../format/pack-header.ts'
 import type { PackId } from '../types.ts'
-import { plaintextIsGood } from './blob-work.ts'
+import { DONE, endOfAll, hashLanes, openBriefly, type Told } from './blob-work.ts'
 
 /** What the index says of the blobs in a pack, in a form that goes from thread to thread at little cost. */
 export interface PackTable {
@@ -45,21 +44,33 @@ export function packTableOf(blobs: readonly PackedBlob[]): PackTable {
   return { ids, numbers }
 }
 
-const foundName = Buffer.alloc(ID_BYTES)
-
-export function verifyPack(sealer: Sealer, packId: PackId, pack: Uint8Array, { ids, numbers }: PackTable): PackVerdict {
-  primitives.writeHash(pack, foundName)
+/** Tells the verdict once all hashes are there, which `hashLanes.finish` brings about: the one of the pack comes about beside those of its blobs. */
+export function verifyPack(
+  sealer: Sealer, packId: PackId, pack: Uint8Array, { ids, numbers }: PackTable, tell: (outcome: Told<PackVerdict>) => void,
+): void {
   const damaged: number[] = []
   const count = numbers.length / NUMBERS_PER_BLOB
+  let hasItsName = false
+  const header = judgeHeader(sealer, pack, { ids, numbers })
+  const end = endOfAll(count + 1, () => tell({ answer: { hasItsName, header, damaged: damaged.toSorted((a, b) => a - b) } }))
+  hashLanes.add(pack, (hash) => {
+    hasItsName = Buffer.from(hash).toString('hex') === packId
+    end(DONE)
+  })
   for (let i = 0; i < count; i += 1) {
     const at = i * NUMBERS_PER_BLOB
     const offset = numbers[at] ?? 0
-    const end = offset + (numbers[at + 1] ?? 0)
-    if (end > pack.length) continue
+    const packEnd = offset + (numbers[at + 1] ?? 0)
+    if (packEnd > pack.length) {
+      end(DONE)
+      continue
+    }
     const form = { plainLength: numbers[at + 2] ?? 0, compressed: numbers[at + 3] === 1 }
-    if (!plaintextIsGood(sealer, ids.subarray(i * ID_BYTES, (i + 1) * ID_BYTES), form, pack.subarray(offset, end))) damaged.push(i)
+    openBriefly(sealer, ids.subarray(i * ID_BYTES, (i + 1) * ID_BYTES), form, pack.subarray(offset, packEnd), (opened) => {
+      if ('damage' in opened) damaged.push(i)
+      end(DONE)
+    })
   }
-  return { hasItsName: foundName.toString('hex') === packId, header: judgeHeader(sealer, pack, { ids, numbers }), damaged }
 }
 
 function judgeHeader(sealer: Sealer, pack: Uint8Array, table: PackTable): PackVerdict['header'] {

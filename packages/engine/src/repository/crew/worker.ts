@@ -4,12 +4,11 @@ import { parentPort } from 'node:worker_threads'
 import type { Transferable } from 'node:worker_threads'
 import { createSealer } from '../../crypto/envelope.ts'
 import type { Sealer } from '../../crypto/envelope.ts'
-import { idOf } from '../../crypto/ids.ts'
 import { Failure } from '../../failure.ts'
 import { openIndexFile } from '../sealed-files.ts'
 import type { PackId } from '../types.ts'
-import { hashSlot, openStored, sealSlot, slotBytes } from './blob-work.ts'
-import type { SealingRules } from './blob-work.ts'
+import { hashLanes, hashSlots, openStored, sealSlots, slotBytes } from './blob-work.ts'
+import type { FilledSlot, SealingRules, Told } from './blob-work.ts'
 import { unpackPlaces } from './protocol.ts'
 import { deliverBlobs } from './deliver-blobs.ts'
 import type { Answers, Order, Places, Reply, Work } from './protocol.ts'
@@ -41,35 +40,51 @@ function openBlobs(sealer: Sealer, blobs: Places, ids: Uint8Array): Answers['ope
   return { memories, results }
 }
 
-function run(sealer: Sealer, rules: SealingRules, work: Work, transfers: Transferable[]): Answers[keyof Answers] {
+function slotsAt(slots: Places): FilledSlot[] {
+  return [...unpackPlaces(slots)].map(({ memory, offset, a: plainLength, b: tree }) => ({
+    bytes: new Uint8Array(memory, offset, slotBytes(plainLength)), plainLength, type: tree === 1 ? 'tree' : 'data',
+  }))
+}
+
+type Outcome = Told<Answers[keyof Answers]>
+
+/** Does what has been ordered, up to hashes that come about beside others: those tell the outcome. */
+function begin(sealer: Sealer, rules: SealingRules, work: Work, tell: (outcome: Outcome, transfers?: Transferable[]) => void): void {
   switch (work.kind) {
     case 'hash':
-      for (const { memory, offset, a: plainLength } of unpackPlaces(work.slots)) {
-        hashSlot(new Uint8Array(memory, offset, slotBytes(plainLength)), plainLength)
-      }
-      return null
+      hashSlots(slotsAt(work.slots), tell)
+      return
     case 'seal':
-      for (const { memory, offset, a: plainLength, b: tree } of unpackPlaces(work.slots)) {
-        sealSlot(sealer, rules, tree === 1 ? 'tree' : 'data', new Uint8Array(memory, offset, slotBytes(plainLength)), plainLength)
-      }
-      return null
+      sealSlots(sealer, rules, slotsAt(work.slots), tell)
+      return
     case 'open': {
       const answer = openBlobs(sealer, work.blobs, work.ids)
-      for (const { buffer } of answer.memories) transfers.push(buffer as ArrayBuffer)
-      return answer
+      tell({ answer }, answer.memories.map(({ buffer }) => buffer as ArrayBuffer))
+      return
     }
     case 'index': {
       const table = openIndexFile(sealer, work.id, work.stored)
-      transfers.push(table.blobCounts.buffer, table.ids.buffer, table.numbers.buffer)
-      return table
+      tell({ answer: table }, [table.blobCounts.buffer, table.ids.buffer, table.numbers.buffer])
+      return
     }
     case 'name':
-      return idOf<PackId>(new Uint8Array(work.memory, 0, work.bytes))
+      hashLanes.add(new Uint8Array(work.memory, 0, work.bytes), (hash) => tell({ answer: Buffer.from(hash).toString('hex') as PackId }))
+      return
     case 'deliver':
-      return deliverBlobs(sealer, work.memory, work.ids, work.blobs)
+      deliverBlobs(sealer, work.memory, work.ids, work.blobs, tell)
+      return
     case 'verify':
-      return verifyPack(sealer, work.packId, new Uint8Array(work.memory, 0, work.bytes), work.table)
+      verifyPack(sealer, work.packId, new Uint8Array(work.memory, 0, work.bytes), work.table, tell)
   }
+}
+
+/** Hashes that nothing has come beside go on by so much at a time, so that what comes meanwhile does not wait. */
+const IDLE_STEP_BYTES = 1024 * 1024
+let idle: NodeJS.Immediate | undefined
+
+/** Immediates come when no message is waiting. */
+function goOnIdle(): void {
+  idle = hashLanes.goOn(IDLE_STEP_BYTES) ? setImmediate(goOnIdle) : undefined
 }
 
 port.on('message', (order: Order) => {
@@ -82,16 +97,22 @@ port.on('message', (order: Order) => {
     return
   }
   const { orderId } = order
-  const transfers: Transferable[] = []
-  let reply: Reply
+  const tell = (outcome: Outcome, transfers: Transferable[] = []) => port.postMessage(replyOf(orderId, outcome), transfers)
   try {
     const key = keys.get(order.keyId)
     assert(key !== undefined)
-    reply = { orderId, answer: run(key.sealer, key.rules, order.work, transfers) }
+    begin(key.sealer, key.rules, order.work, tell)
+    idle ??= setImmediate(goOnIdle)
   } catch (error) {
-    transfers.length = 0
-    if (error instanceof Failure) reply = { orderId, failure: { code: error.code, facts: error.facts } }
-    else reply = { orderId, mistake: error instanceof Error ? (error.stack ?? error.message) : String(error) }
+    // Whoever learns of it may use the memory for something else.
+    hashLanes.finish()
+    tell({ error })
   }
-  port.postMessage(reply, transfers)
 })
+
+function replyOf(orderId: number, outcome: Outcome): Reply {
+  if ('answer' in outcome) return { orderId, answer: outcome.answer }
+  const { error } = outcome
+  if (error instanceof Failure) return { orderId, failure: { code: error.code, facts: error.facts } }
+  return { orderId, mistake: error instanceof Error ? (error.stack ?? error.message) : String(error) }
+}
