@@ -6,6 +6,7 @@
  * of them and every path that is damaged; directories found clean are not entered again.
  */
 import { throwIfCancelled } from '../failure.ts'
+import { judgePlainTree } from '../format/plain-tree.ts'
 import { compareNames, type TreeNode } from '../format/tree.ts'
 import type { BlobId, SnapshotId } from '../repository/types.ts'
 import { ByteBudget } from '../restore/byte-budget.ts'
@@ -48,12 +49,23 @@ export async function surveyStructure(
   let level = [...seen]
   let isWhole = true
   let treesDone = 0
+  const plainLengthOf = (id: BlobId) => source.locate('data', id)?.plainLength
   while (level.length > 0) {
     const next: BlobId[] = []
+    const enter = (subtree: BlobId): void => {
+      if (seen.has(subtree)) return
+      seen.add(subtree)
+      next.push(subtree)
+    }
+    const isGood = (bytes: Uint8Array): boolean => {
+      // Once something is damaged, the record has to be asked of every blob; and content is told of from nodes.
+      const subtrees = health.hasDamage || options.onContent !== undefined ? undefined : judgePlainTree(bytes, plainLengthOf)
+      subtrees?.forEach(enter)
+      return subtrees !== undefined
+    }
     for (const slice of trees.slices(level)) {
-      for (const tree of (await trees.take(slice)).values()) {
+      for (const tree of (await trees.takeUnsettled(slice, isGood)).values()) {
         throwIfCancelled(options.signal)
-        treesDone += 1
         if ('damage' in tree) {
           isWhole = false
           continue
@@ -61,11 +73,11 @@ export async function surveyStructure(
         isWhole &&= problemsOf(tree, health).length === 0
         for (const node of tree.nodes) {
           if (node.content !== null) await options.onContent?.(node.content)
-          if (node.type !== 'dir' || node.subtree === undefined || seen.has(node.subtree)) continue
-          seen.add(node.subtree)
-          next.push(node.subtree)
+          if (node.type === 'dir' && node.subtree !== undefined) enter(node.subtree)
         }
       }
+      throwIfCancelled(options.signal)
+      treesDone += slice.length
       options.onProgress?.(treesDone)
     }
     level = next

@@ -74,10 +74,17 @@ export class TreeSource {
     return taken
   }
 
-  async #load(ids: readonly BlobId[]): Promise<Map<BlobId, LoadedTree>> {
+  /** Loads trees, and gives those that are not settled by a look at their bytes. */
+  takeUnsettled(ids: readonly BlobId[], isSettled: (bytes: Uint8Array) => boolean): Promise<Map<BlobId, LoadedTree>> {
+    return this.#load(ids, isSettled)
+  }
+
+  async #load(ids: readonly BlobId[], isSettled?: (bytes: Uint8Array) => boolean): Promise<Map<BlobId, LoadedTree>> {
     const trees = new Map<BlobId, LoadedTree>()
     await fetchBlobs(this.#blobs, 'tree', ids, {
-      onBlob: (id, plaintext) => void trees.set(id, decode(plaintext)),
+      onBlob: (id, plaintext) => {
+        if (isSettled?.(plaintext) !== true) trees.set(id, decode(plaintext))
+      },
       onDamage: (id, damage) => void trees.set(id, { damage }),
     }, this.#options)
     return trees
