@@ -10,6 +10,7 @@ import { StartRefusal } from '../data-directory.ts'
 import { openDatabase, type Database } from './database.ts'
 import { createRowTrigger, dropRowTrigger, isUniqueViolation } from './dialect.ts'
 import { migrate, type KnownMigration } from './migrate.ts'
+import { runStatement } from './statements.ts'
 
 interface Place {
   readonly location: string
@@ -183,6 +184,30 @@ test('connections that were cut are made anew', async () => {
     // One call may meet the dead connection; the next does not.
     await db.selectFrom('vaults').selectAll().execute().catch(() => undefined)
     assert.deepEqual(await db.selectFrom('vaults').selectAll().execute(), [])
+  } finally {
+    await db.destroy()
+  }
+})
+
+test('what connections to PostgreSQL keep of a statement may get lost or old', async () => {
+  await using database = await makePostgresDatabase()
+  const db = await openDatabase(database.url)
+  const list = () => runStatement(db, 'all domains', {}, () => db.selectFrom('domains').selectAll())
+  const kept = async () => Number((await sql<{ number: number }>`select count(*) as number from pg_prepared_statements`.execute(db)).rows[0]?.number)
+  try {
+    await db.insertInto('domains').values({ id: 'd' as never, name: 'n' }).execute()
+    const [before] = await list()
+    assert.equal(await kept(), 1)
+    await sql`alter table domains add column added text default 'x'`.execute(db)
+    assert.deepEqual(await list(), [{ ...before, added: 'x' }])
+    await list()
+    assert.equal(await kept(), 1, 'it is kept again')
+    // As a pooler does that gives every transaction another connection.
+    await sql`deallocate all`.execute(db)
+    assert.deepEqual(await list(), [{ ...before, added: 'x' }])
+    assert.deepEqual(await list(), [{ ...before, added: 'x' }])
+    assert.equal(await kept(), 0, 'nothing is kept any more')
+    await assert.rejects(runStatement(db, 'no table', {}, () => db.selectFrom('no_such_table' as 'domains').selectAll()), { code: '42P01' })
   } finally {
     await db.destroy()
   }

@@ -4,6 +4,7 @@ import { migrate } from './migrate.ts'
 import { nodePostgresDialect } from './node-postgres-dialect.ts'
 import { nodeSqliteDialect, type RunNow } from './node-sqlite-dialect.ts'
 import { isPostgresUrl, openPostgresPool } from './postgres-pool.ts'
+import { openPreparedReads, type RunPrepared } from './prepared-reads.ts'
 import type { Schema } from './schema.ts'
 
 export type Database = Kysely<Schema>
@@ -22,8 +23,9 @@ const BUSY_TIMEOUT_MS = 10_000
  * with `setAccessMode('read only')`. It must await nothing but the database.
  */
 export async function openDatabase(location: string): Promise<Database> {
-  const dialect = isPostgresUrl(location) ? nodePostgresDialect(await openPostgresPool(location)) : nodeSqliteDialect(openSqliteFile(location))
-  const db = new Kysely<Schema>({ dialect })
+  const pool = isPostgresUrl(location) ? await openPostgresPool(location) : undefined
+  const db = new Kysely<Schema>({ dialect: pool === undefined ? nodeSqliteDialect(openSqliteFile(location)) : nodePostgresDialect(pool) })
+  if (pool !== undefined) prepared.set(db, openPreparedReads(pool))
   try {
     await migrate(db)
     return db
@@ -31,6 +33,13 @@ export async function openDatabase(location: string): Promise<Database> {
     await db.destroy()
     throw error
   }
+}
+
+const prepared = new WeakMap<object, RunPrepared>()
+
+/** How statements run that PostgreSQL keeps; undefined in transactions, and on SQLite. */
+export function runPreparedOf(db: Reader): RunPrepared | undefined {
+  return prepared.get(db)
 }
 
 const immediate = new WeakMap<object, RunNow>()

@@ -200,7 +200,8 @@ class NodePostgresDriver implements Driver {
   }
 }
 
-function outageOr(error: unknown): unknown {
+/** What a statement or a connection failed with, for callers. */
+export function outageOr(error: unknown): unknown {
   return isPostgresOutage(error) ? new CatalogueOutage(reasonOf(error as Error), { cause: error }) : error
 }
 

@@ -1,9 +1,9 @@
 /**
  * Statements that are put together once and run with many values. Building and compiling a statement
- * with Kysely takes longer than running it where an index finds the rows at once.
+ * with Kysely takes longer than running it where an index finds the rows at once. PostgreSQL too reads and plans them once.
  */
 import { type Compilable, type CompiledQuery } from 'kysely'
-import { runNowOf, type Reader } from './database.ts'
+import { runNowOf, runPreparedOf, type Reader } from './database.ts'
 import { dialectOf } from './dialect.ts'
 
 /** Stands for a value while a statement is built. */
@@ -43,6 +43,8 @@ export async function runStatement<Values extends StatementValues, Row>(
     known.set(key, statement)
   }
   const parameters = statement.parameters.map((each) => fill(each, values))
+  const runPrepared = runPreparedOf(db)
+  if (runPrepared !== undefined) return runPrepared<Row>({ sql: statement.sql, parameters })
   const runNow = runNowOf(db)
   if (runNow !== undefined) return runNow<Row>({ sql: statement.sql, parameters }).rows
   return (await db.executeQuery<Row>({ ...statement, parameters })).rows
