@@ -215,7 +215,7 @@ function openPages(config: ServerConfig, reads: Database, tell: (text: string) =
   const threadsMax = config.database === undefined ? config.listThreads ?? 0 : 0
   if (threadsMax === 0) return { makePage: makeHere, close: async () => {} }
   const threads = openPageThreads(databasePath(config), threadsMax, tell)
-  const makePage: MakeBackupPage = (projectId, listing) => (isShortPage(listing) ? makeHere : threads.makePage)(projectId, listing)
+  const makePage: MakeBackupPage = (projectId, listing, revision) => (isShortPage(listing) ? makeHere : threads.makePage)(projectId, listing, revision)
   return { makePage, close: threads.close }
 }
 

@@ -8,35 +8,9 @@ import { narrowestIndex, planCount, type KnownRows } from './plan-backup-page.ts
 /** How many backups of a role match a filter, on whatever page. */
 export type CountOfRole = (db: Reader, projectId: ProjectId, role: Role, filter: BackupFilter) => Promise<number>
 
-const COUNTS_KEPT_MAX = 1000
-
-/**
- * Counts, and remembers what was counted. Nearly all counts are sums of what the catalogue keeps; the others
- * read every matching row, and who walks through the pages of a large project would spend nearly all of the
- * time on counting the same again.
- *
- * A remembered count is used only while the project's revision is the one that was read before
- * counting: it is always exact. A change that comes between reading the revision and counting leaves a
- * newer count under an older revision, which is never used.
- */
-export function openBackupCounter(): CountOfRole {
-  const known = new Map<string, { readonly revision: number, readonly count: number }>()
-
-  return async (db, projectId, role, filter) => {
-    const kept = await sumKept(db, projectId, role, filter)
-    if (kept !== undefined) return kept
-    const revision = await findBackupRevision(db, projectId)
-    const key = JSON.stringify([projectId, role, filter])
-    const remembered = known.get(key)
-    known.delete(key)
-    const count = remembered?.revision === revision ? remembered.count : await countAfresh(db, projectId, role, filter, revision)
-    known.set(key, { revision, count })
-    // A map keeps the order of insertion: the first key is the one that was not used for longest.
-    const [oldest] = known.keys()
-    if (known.size > COUNTS_KEPT_MAX && oldest !== undefined) known.delete(oldest)
-    return count
-  }
-}
+/** Nearly all counts are sums of what the catalogue keeps; the others read every matching row. */
+export const countOfRole: CountOfRole = async (db, projectId, role, filter) => (
+  await sumKept(db, projectId, role, filter) ?? countAfresh(db, projectId, role, filter, await findBackupRevision(db, projectId)))
 
 async function countAfresh(db: Reader, projectId: ProjectId, role: Role, filter: BackupFilter, revision: number): Promise<number> {
   if (role === 'own' && (filter.createdFrom !== undefined || filter.createdTo !== undefined)) {
@@ -99,7 +73,9 @@ async function sumFacet(
 }
 
 /** What a plan goes by; only what the filter mentions is looked up. `matching`: if that is known. */
-export async function findKnownRows(db: Reader, projectId: ProjectId, filter: BackupFilter, matching: number | undefined): Promise<KnownRows> {
+export type FindKnownRows = (db: Reader, projectId: ProjectId, filter: BackupFilter, matching: number | undefined) => Promise<KnownRows>
+
+export const findKnownRows: FindKnownRows = async (db, projectId, filter, matching) => {
   const of = async (facet: Facet, value: string | undefined): Promise<number | undefined> =>
     value === undefined ? undefined : sumFacet(db, projectId, facet, value, undefined)
   const all = await sumFacet(db, projectId, 'all', '', undefined)

@@ -106,6 +106,8 @@ const backup = expressionBuilder<{ b: ListedColumns }, 'b'>()
 const BYTES_PER_GB = 1024 ** 3
 
 export interface PageDocuments {
+  /** Of the project, in the state in which the page was read. */
+  readonly revision: number
   /** JSON documents with commas between them. */
   readonly documents: Uint8Array
   readonly rows: number
@@ -117,12 +119,17 @@ export async function listBackupDocuments(
 ): Promise<PageDocuments> {
   const { equalKeys, ...place } = start
   const values = { ...valuesOf(projectId, filter), ...place, limit }
-  const [page] = await runStatement(db, `documents ${shapeOf(order, plan, equalKeys)}`, values, (slots) => {
+  const most = mostRows(db, start.offset + limit)
+  const [page] = await runStatement(db, `documents ${shapeOf(order, plan, equalKeys)} ${most}`, values, (slots) => {
     const joined = sql<Uint8Array | string | null>`${sql.raw(JOIN[dialectOf(db)])}(${documentOfPage(db, slots, plan)}, ',')`
-    return db.selectFrom(pageRows(db, slots, order, plan, equalKeys).as('page'))
-      .select([(dialectOf(db) === 'sqlite' ? asBytes(joined) : joined).as('documents'), sql<number>`count(*)`.as('rows')])
+    return db.selectFrom(pageRows(db, slots, order, plan, equalKeys, most).as('page'))
+      .select([(dialectOf(db) === 'sqlite' ? asBytes(joined) : joined).as('documents'), sql<number>`count(*)`.as('rows'), revisionOf(db, slots).as('revision')])
   })
-  return { documents: bytesOf(page?.documents ?? ''), rows: Number(page?.rows ?? 0) }
+  return { documents: bytesOf(page?.documents ?? ''), rows: Number(page?.rows ?? 0), revision: Number(page?.revision ?? 0) }
+}
+
+function revisionOf(db: Reader, { projectId }: Pick<ListValues, 'projectId'>) {
+  return db.selectFrom('backup_revisions').select('revision').where('project_id', '=', projectId)
 }
 
 /** Without a copy of what are bytes already. */
@@ -137,8 +144,9 @@ export async function listBackupDocumentRows(
   const { equalKeys, ...place } = start
   const values = { ...valuesOf(projectId, filter), ...place, limit }
   const stepwise = { ...plan, isOrdered: false }
-  return runStatement(db, `document rows ${shapeOf(order, stepwise, equalKeys)}`, values, (slots) => inOrder(
-    db.selectFrom(pageRows(db, slots, order, stepwise, equalKeys).as('page'))
+  const most = mostRows(db, start.offset + limit)
+  return runStatement(db, `document rows ${shapeOf(order, stepwise, equalKeys)} ${most}`, values, (slots) => inOrder(
+    db.selectFrom(pageRows(db, slots, order, stepwise, equalKeys, most).as('page'))
       .select([sql<BackupId>`page.id`.as('id'), documentOfPage(db, slots, stepwise).as('document')]), order, 'page.'))
 }
 
@@ -153,7 +161,9 @@ function asBytes(text: RawBuilder<Uint8Array | string | null>): RawBuilder<Uint8
 interface PageRow { id: BackupId, role: Role, document: string }
 
 /** The rows of a page: with their documents where one step does it, else with what finds those. */
-function pageRows(db: Reader, values: ListValues, order: readonly SortTerm[], plan: PagePlan, equalKeys: number | undefined) {
+function pageRows(
+  db: Reader, values: ListValues, order: readonly SortTerm[], plan: PagePlan, equalKeys: number | undefined, most: number | undefined,
+) {
   const [first, ...others] = plan.arms.map((arm) => {
     const rows = backupsOf(db, values, arm, beyondPlace(values, order, equalKeys)).select(keysOf(order, values.after, equalKeys))
     if (readsDocuments(plan)) return rows.select(documentOfRow(db, values, arm.role).as('document')).$castTo<PageRow>()
@@ -161,16 +171,28 @@ function pageRows(db: Reader, values: ListValues, order: readonly SortTerm[], pl
   })
   if (first === undefined) throw new RangeError('a page is read from somewhere')
   const page = { limit: opaque(values.limit), offset: opaque(values.offset) }
-  if (others.length === 0) return inOrder(first, order, '', equalKeys).limit(page.limit).offset(page.offset)
+  if (others.length === 0) {
+    const rows = inOrder(first, order, '', equalKeys)
+    if (most === undefined) return rows.limit(page.limit).offset(page.offset)
+    return db.selectFrom(rows.limit(sql.lit(most)).as('most')).selectAll().limit(page.limit).offset(page.offset)
+  }
   // No arm has more to say than up to the page's end; PostgreSQL would put all rows of all arms in order.
   const [part, ...parts] = [first, ...others].map((rows) => db.selectFrom(
-    inOrder(rows, order, '', equalKeys).limit(sql<number>`${page.offset} + ${page.limit}`).as('part')).selectAll())
+    inOrder(rows, order, '', equalKeys).limit(most === undefined ? sql<number>`${page.offset} + ${page.limit}` : sql.lit(most)).as('part')).selectAll())
   if (part === undefined) throw new RangeError('an arm is missing')
   return inOrder(parts.reduce((some, other) => some.unionAll(other), part), order, '', equalKeys).limit(page.limit).offset(page.offset)
 }
 
 function readsDocuments({ arms, isOrdered }: PagePlan): boolean {
   return isOrdered && arms.length === 1
+}
+
+/**
+ * To the next power of four. PostgreSQL plans a statement for all values, so the text says how many rows it is about, of which no more are read
+ * than up to the page's end.
+ */
+function mostRows(db: Reader, needed: number): number | undefined {
+  return dialectOf(db) === 'sqlite' ? undefined : 4 ** Math.max(2, Math.ceil(Math.log2(needed) / 2))
 }
 
 function documentOfPage(db: Reader, values: ListValues, plan: PagePlan): RawBuilder<string> {
@@ -197,8 +219,9 @@ export async function findPlace(
 ): Promise<Place | undefined> {
   const { equalKeys, ...place } = start
   const values = { ...valuesOf(projectId, filter), ...place, limit: 1 }
-  const [row] = await runStatement(db, `place ${shapeOf(order, plan, equalKeys)}`, values, (slots) =>
-    pageRows(db, slots, order, { ...plan, isOrdered: false }, equalKeys))
+  const most = mostRows(db, start.offset + 1)
+  const [row] = await runStatement(db, `place ${shapeOf(order, plan, equalKeys)} ${most}`, values, (slots) =>
+    pageRows(db, slots, order, { ...plan, isOrdered: false }, equalKeys, most))
   return row === undefined ? undefined : order.map((_, index) => (row as unknown as Record<string, string | number>)[`key_${index}`] ?? '')
 }
 

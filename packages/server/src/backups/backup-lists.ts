@@ -61,7 +61,7 @@ export function openBackupLists(reads: Reader, makePage: MakeBackupPage): Answer
   }
 
   async function make(projectId: ProjectId, listing: BackupListing, key: string, revision: number): Promise<KnownAnswer> {
-    const body = await makePage(projectId, listing)
+    const body = await makePage(projectId, listing, revision)
     const answer = { body, tag: hash('sha256', `${epoch} ${revision} ${key}`, 'base64url'), revision }
     forget(key)
     known.set(key, answer)

@@ -4,13 +4,13 @@ import type { JsonPieces } from '../json-pieces.ts'
 import { backupPageToWire } from './backup-wire.ts'
 import { listBackups, openListMemory, type BackupListing } from './list-backups.ts'
 
-/** Puts a page together: a `ListBackupsResponse` in JSON. */
-export type MakeBackupPage = (projectId: ProjectId, listing: BackupListing) => Promise<JsonPieces>
+/** Puts a page together: a `ListBackupsResponse` in JSON. `revision`: of the project, when it has been read since the call came. */
+export type MakeBackupPage = (projectId: ProjectId, listing: BackupListing, revision?: number) => Promise<JsonPieces>
 
 /** For one connection, with what it remembers between pages. */
 export function openBackupPages(db: Reader): MakeBackupPage {
   const memory = openListMemory()
-  return async (projectId, listing) => backupPageToWire(await listBackups({ db }, memory, projectId, listing))
+  return async (projectId, listing, revision) => backupPageToWire(await listBackups({ db }, memory, projectId, listing, revision))
 }
 
 const SHORT_ROWS_MAX = 100

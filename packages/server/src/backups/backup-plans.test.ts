@@ -56,7 +56,7 @@ async function plansOf(query: ListBackupsQuery): Promise<{ page: string, counts:
   statements.length = 0
   // Behind the end there is nothing, so that the count cannot be told from the page.
   await listBackups({ db }, openListMemory(), PROJECT, parseListing(query.marker === undefined ? { offset: 10, ...query } : query))
-  const shown = statements.filter(({ sql }) => !sql.includes('backup_revisions') && !sql.startsWith('select "b".* from "backups"'))
+  const shown = statements.filter(({ sql }) => !sql.startsWith('select "revision"') && !sql.startsWith('select "b".* from "backups"'))
   const [page] = shown.filter(({ sql }) => sql.includes('"documents"'))
   return { page: page === undefined ? '' : planOf(page.sql, page.parameters), counts: shown.filter((each) => !each.sql.includes('"documents"')).map(({ sql, parameters }) => planOf(sql, parameters)) }
 }

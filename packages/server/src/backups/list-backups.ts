@@ -5,13 +5,13 @@ import type { Deps } from '../deps.ts'
 import { readEnterpriseProjects } from '../enterprise-projects.ts'
 import { Failure } from '../failures.ts'
 import type { BackupId, CheckpointId, ProjectId, ResourceId, VaultId } from '../ids.ts'
-import { findKnownRows, openBackupCounter, type CountOfRole } from './backup-counter.ts'
 import { openBackupFences, type FindStart } from './backup-fences.ts'
 import {
   countBackupRows, findBackupRevision, findVisibleBackup, listBackupDocumentRows, listBackupDocuments, piecesBehind, placeInOrder, rolesOf,
   type BackupFilter, type Ownership, type PagePlan, type PageStart, type Role,
 } from './backup-list-store.ts'
 import { parseOrder, type SortTerm } from './backup-order.ts'
+import { SUMS_OF_NOW, sumsOfCall, type SumMemory, type Sums } from './backup-sums.ts'
 import { listReplicationRecords } from './backup-store.ts'
 import { narrowestIndex, planByNarrowest, planRole, planShared, type RolePlan } from './plan-backup-page.ts'
 
@@ -36,12 +36,12 @@ export interface BackupPage {
 
 /** What is remembered between calls; all of it follows the project's revision. */
 export interface ListMemory {
-  readonly countOfRole: CountOfRole
+  readonly sums: SumMemory
   readonly findStart: FindStart
 }
 
 export function openListMemory(): ListMemory {
-  return { countOfRole: openBackupCounter(), findStart: openBackupFences() }
+  return { sums: new Map(), findStart: openBackupFences() }
 }
 
 /** A query that has been read: two that ask for the same are equal as JSON. */
@@ -72,52 +72,49 @@ export function parseListing(query: ListBackupsQuery): BackupListing {
  * is not visible, because it is unknown, gone or somebody else's, gives an empty page.
  */
 export async function listBackups(
-  { db }: Pick<Deps, 'db'>, memory: ListMemory, projectId: ProjectId, listing: BackupListing,
+  { db }: Pick<Deps, 'db'>, memory: ListMemory, projectId: ProjectId, listing: BackupListing, readRevision?: number,
 ): Promise<BackupPage> {
   const { filter, order, limit, offset, marker } = listing
-  const revision = await findBackupRevision(db, projectId)
+  const revision = readRevision ?? await findBackupRevision(db, projectId)
   const start = marker === undefined ? { offset } : await findMarker(db, projectId, filter, order, marker)
-  const list: List = { db, memory: withinCall(memory), projectId, filter, order, asRows: listing.withReplication }
+  const sums = sumsOfCall(memory.sums, projectId, revision)
+  const list: List = { db, sums, findStart: memory.findStart, revision, projectId, filter, order, asRows: listing.withReplication }
   const page = start === undefined ? EMPTY : await listByStatus(list, start, limit)
-  const count = countOfPage(listing, page.rows) ?? await countAll(await findBackupRevision(db, projectId) === revision ? list : { ...list, memory }, filter)
+  const isCurrent = (page.revision ?? await findBackupRevision(db, projectId)) === revision
+  if (isCurrent) sums.keep()
+  const count = countOfPage(listing, page.rows) ?? await countAll(isCurrent ? list : { ...list, sums: SUMS_OF_NOW }, filter)
+  if (isCurrent && sums.areNew() && await findBackupRevision(db, projectId) === revision) sums.keep()
   const replicationRecords = listing.withReplication && Array.isArray(page.documents)
     ? await listReplicationRecords(db, projectId, page.documents.map(({ id }) => id)) : []
   return { documents: page.documents, replicationRecords, count, limit, offset }
 }
 
-/** Within one call nothing is counted twice, unless something changes meanwhile. */
-function withinCall({ countOfRole, findStart }: ListMemory): ListMemory {
-  const counted = new Map<BackupFilter, Map<Role, Promise<number>>>()
-  return {
-    findStart,
-    countOfRole(db, projectId, role, filter) {
-      const ofFilter = counted.get(filter) ?? new Map<Role, Promise<number>>()
-      counted.set(filter, ofFilter)
-      const count = ofFilter.get(role) ?? countOfRole(db, projectId, role, filter)
-      ofFilter.set(role, count)
-      return count
-    },
-  }
-}
-
-async function countAll({ db, memory, projectId }: List, filter: BackupFilter): Promise<number> {
+async function countAll({ db, sums, projectId }: List, filter: BackupFilter): Promise<number> {
   let count = 0
-  for (const role of rolesOf(filter)) count += await memory.countOfRole(db, projectId, role, filter)
+  for (const role of rolesOf(filter)) count += await sums.countOfRole(db, projectId, role, filter)
   return count
 }
 
 /** What pages are cut from. */
 interface List {
   readonly db: Deps['db']
-  readonly memory: ListMemory
+  readonly sums: Sums
+  readonly findStart: FindStart
   readonly projectId: ProjectId
+  /** Read since the call came. */
+  readonly revision: number
   readonly filter: BackupFilter
   readonly order: readonly SortTerm[]
   /** Whether documents come one by one. */
   readonly asRows: boolean
 }
 
-interface Page { readonly documents: Uint8Array | { id: BackupId, document: string }[], readonly rows: number }
+interface Page {
+  readonly documents: Uint8Array | { id: BackupId, document: string }[]
+  readonly rows: number
+  /** Of the state in which it was read, if that was one. */
+  readonly revision?: number | undefined
+}
 
 const EMPTY: Page = { documents: new Uint8Array(), rows: 0 }
 
@@ -167,10 +164,13 @@ async function listByStatus(list: List, start: PageStart, limit: number): Promis
 function joinPages(pages: readonly Page[]): Page {
   const filled = pages.filter(({ rows }) => rows > 0)
   const rows = filled.reduce((sum, page) => sum + page.rows, 0)
-  if (filled.some(({ documents }) => Array.isArray(documents))) return { rows, documents: filled.flatMap(({ documents }) => Array.isArray(documents) ? documents : []) }
+  const revision = pages.every((page) => page.revision === pages[0]?.revision) ? pages[0]?.revision : undefined
+  if (filled.some(({ documents }) => Array.isArray(documents))) {
+    return { rows, revision, documents: filled.flatMap(({ documents }) => Array.isArray(documents) ? documents : []) }
+  }
   const comma = Buffer.from(',')
   const parts = filled.flatMap(({ documents }, index) => documents instanceof Uint8Array ? index === 0 ? [documents] : [comma, documents] : [])
-  return { rows, documents: parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts) }
+  return { rows, revision, documents: parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts) }
 }
 
 async function listPage(list: List, start: PageStart, limit: number): Promise<Page> {
@@ -189,12 +189,12 @@ async function planPage(list: List, needed: number): Promise<PagePlan> {
   return { arms, isOrdered }
 }
 
-async function planArm({ db, memory, projectId, filter, order }: List, role: Role, needed: number): Promise<RolePlan> {
+async function planArm({ db, sums, projectId, filter, order }: List, role: Role, needed: number): Promise<RolePlan> {
   const narrowest = narrowestIndex(role, filter)
   if (narrowest !== undefined) return planByNarrowest(narrowest, order)
   if (role !== 'own') return planShared(order)
-  const matching = await memory.countOfRole(db, projectId, role, filter)
-  return planRole(filter, order, await findKnownRows(db, projectId, filter, matching), needed)
+  const matching = await sums.countOfRole(db, projectId, role, filter)
+  return planRole(filter, order, await sums.findKnownRows(db, projectId, filter, matching), needed)
 }
 
 async function readPage(list: List, plan: PagePlan, start: PageStart, limit: number): Promise<Page> {
@@ -222,11 +222,10 @@ async function readPiece({ db, projectId, filter, order, asRows }: List, plan: P
 
 /** Enters the list near the page. Steps over every row when something changed meanwhile, since the place may then be another. */
 async function listFarPage(list: List, plan: PagePlan, offset: number, limit: number): Promise<Page> {
-  const { db, memory, projectId, filter, order } = list
-  const revision = await findBackupRevision(db, projectId)
-  const start = await memory.findStart(db, projectId, revision, filter, order, plan, offset)
+  const { db, findStart, revision, projectId, filter, order } = list
+  const start = await findStart(db, projectId, revision, filter, order, plan, offset)
   const page = start === undefined ? EMPTY : await readPage(list, plan, start, limit)
-  if (await findBackupRevision(db, projectId) === revision) return page
+  if ((page.revision ?? await findBackupRevision(db, projectId)) === revision) return page
   return readPage(list, plan, { offset }, limit)
 }
 

@@ -6,8 +6,8 @@ import type { PageAnswer, PageOrder } from './page-threads.ts'
 
 const makePage = openBackupPages(await openSqliteReader(workerData as string))
 
-parentPort?.on('message', ({ projectId, listing }: PageOrder) => {
-  makePage(projectId, listing).then((page) => {
+parentPort?.on('message', ({ projectId, listing, revision }: PageOrder) => {
+  makePage(projectId, listing, revision).then((page) => {
     // Bytes that are part of a larger piece of memory cannot be handed over without it: such are few, and copied.
     const pieces = page.pieces.map((each) => (each.byteLength === each.buffer.byteLength ? each : new Uint8Array(each)))
     parentPort?.postMessage({ pieces } satisfies PageAnswer, pieces.map((each) => each.buffer as ArrayBuffer))

@@ -17,6 +17,7 @@ import type { BackupListing } from './list-backups.ts'
 export interface PageOrder {
   readonly projectId: ProjectId
   readonly listing: BackupListing
+  readonly revision: number | undefined
 }
 
 /** What it answers; errors lose their class on the way, so what tells an outage goes along. */
@@ -92,9 +93,9 @@ export function openPageThreads(path: string, threadsMax: number, tell: (text: s
   }
 
   return {
-    makePage(projectId, listing) {
+    makePage(projectId, listing, revision) {
       const { promise, resolve, reject } = Promise.withResolvers<JsonPieces>()
-      queue.push({ order: { projectId, listing }, resolve, reject, deaths: 0 })
+      queue.push({ order: { projectId, listing, revision }, resolve, reject, deaths: 0 })
       assign()
       return promise
     },
