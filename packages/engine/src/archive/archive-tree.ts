@@ -11,12 +11,12 @@ import { isAbsolute, resolve } from 'node:path'
 import { Failure } from '../failure.ts'
 import { isSameNode, type NodeType, type TreeNode } from '../format/tree.ts'
 import { isSameTime } from '../format/tree-values.ts'
-import { fetchAhead, findStatus, pathIn, type FileReference } from '../posix/posix.ts'
+import { fetchAhead, findOpenStatus, findStatus, listDirectory, pathIn, type DirectoryNames, type FileReference, type FileStatus } from '../posix/posix.ts'
 import type { RepositoryLock } from '../repository/lock.ts'
 import type { Repository } from '../repository/repository.ts'
 import type { BlobId } from '../repository/types.ts'
-import { describe, isDescribedBy, kindOf, readAttributes, textOfFile } from '../source/describe.ts'
-import { hasChanged, openSource, openSourceDirectory, type OpenSource } from '../source/open-source.ts'
+import { describe, describeFile, isDescribedBy, kindOf, readAttributes, textOfFile } from '../source/describe.ts'
+import { findSource, hasChanged, hasChangedSince, openSource, openSourceDirectory, type OpenSource } from '../source/open-source.ts'
 import { readNow } from '../source/read-source.ts'
 import { asSourceFailure, fileCodeOf } from '../source/source-errors.ts'
 import { findPreviousPath, namesOnPath, saveAncestors, saveTree } from './ancestors.ts'
@@ -99,6 +99,8 @@ interface Directory {
 interface Entry {
   readonly directory: Directory
   readonly name: Buffer
+  /** The same, each byte a character. */
+  readonly latin1Name: string
   /** Its path through the directory's descriptor. */
   readonly place: Buffer
   readonly previous: TreeNode | undefined
@@ -117,6 +119,8 @@ const FETCHED_AHEAD_BYTES_MAX = 512 * 1024
 interface FileAhead {
   readonly entry: Entry
   readonly source: OpenSource
+  /** Of a short file with one name. */
+  readonly short: FileStatus | undefined
   readonly complete: (node: TreeNode | undefined | Promise<TreeNode>) => void
 }
 
@@ -163,19 +167,20 @@ class TreeWalk implements Disposable {
     loadPrevious: () => Promise<PreviousTree | undefined>,
   ): Promise<{ node: Promise<TreeNode> }> {
     const run = this.#run
-    const base = { ...describe(name, 'dir', source.stat, run.owners), extendedAttributes: this.#attributesOf(source.descriptor, place.path) }
+    const base = { ...describe(name, 'dir', source.stat, run.owners), extendedAttributes: this.#attributesOf(source.descriptor, () => place.path) }
     const isEntered = this.#scope.device === undefined || source.stat.dev === this.#scope.device
     if (!isEntered) run.skipped.add(place.path, 'other_file_system')
     const previous = isEntered ? await loadPrevious() : undefined
     const directory: Directory = { ...place, descriptor: source.descriptor, previous, nodes: [] }
     const placePrefix = pathIn(source.descriptor, Buffer.alloc(0))
-    for (const latin1Name of isEntered ? this.#listNames(directory) : []) {
+    const { names, files } = isEntered ? this.#listNames(directory) : { names: [], files: new Set<string>() }
+    for (const latin1Name of names) {
       if (run.isPauseDue()) await run.pause()
       if (this.#takeAsItIs(directory, latin1Name)) continue
       const entryName = Buffer.from(latin1Name, 'latin1')
       const entryPlace = Buffer.concat([placePrefix, entryName])
-      const entry = { directory, name: entryName, place: entryPlace, previous: previous?.find(entryName) }
-      if (!this.#takeFile(entry)) await this.#archiveEntry(entry)
+      const entry = { directory, name: entryName, latin1Name, place: entryPlace, previous: previous?.find(entryName) }
+      if (!this.#takeFile(entry, files.has(latin1Name))) await this.#archiveEntry(entry)
       if (this.#ahead.length > FILES_AHEAD_MAX && !this.#readShort()) await this.#readNext()
     }
     return { node: handled(this.#finishDirectory(directory, base, previousNode)) }
@@ -216,13 +221,14 @@ class TreeWalk implements Disposable {
   }
 
   /** A regular file, the common case, without a turn of waiting. False leaves it to the long way. */
-  #takeFile(entry: Entry): boolean {
+  #takeFile(entry: Entry, isSaidToBeFile: boolean): boolean {
     if (this.#scope.exclusion !== undefined) return false
     try {
       if (entry.previous === undefined) {
         // Nothing to compare it with: all that counts is what kind of file it is.
-        const status = findStatus(entry.directory.descriptor, entry.name.toString('latin1'))
-        return status !== undefined && kindOf(BigInt(status.mode)) === 'file' && this.#openAhead(entry)
+        if (isSaidToBeFile) return this.#openAhead(entry)
+        const status = findStatus(entry.directory.descriptor, entry.latin1Name)
+        return status !== undefined && kindOf(status.mode) === 'file' && this.#openAhead(entry)
       }
       const stat = fs.lstatSync(entry.place, { bigint: true })
       return kindOf(stat.mode) === 'file' && this.#archiveFile(entry, stat)
@@ -232,27 +238,26 @@ class TreeWalk implements Disposable {
     }
   }
 
-  /** In the order of their bytes. Each byte is a character of the text, which costs much less than a buffer for each name. */
-  #listNames(directory: Directory): string[] {
+  #listNames(directory: Directory): DirectoryNames {
     try {
-      const names = fs.readdirSync(pathIn(directory.descriptor, Buffer.from('.')), { encoding: 'latin1' }).sort()
-      if (!this.#scope.excludesCaches || !isCache(directory, names)) return names
+      const listed = listDirectory(directory.descriptor)
+      if (!this.#scope.excludesCaches || !isCache(directory, listed.names)) return listed
       this.#run.skipped.add(directory.path, 'cache')
-      return [CACHE_TAG_NAME.toString('latin1')]
+      return { names: [CACHE_TAG_NAME.toString('latin1')], files: listed.files }
     } catch (error) {
       this.#run.warnings.add(directory.path, 'unreadable', fileCodeOf(error))
-      return []
+      return { names: [], files: new Set() }
     }
   }
 
-  #attributesOf(file: FileReference, path: Buffer): TreeNode['extendedAttributes'] {
+  #attributesOf(file: FileReference, path: () => Buffer): TreeNode['extendedAttributes'] {
     const { warnings } = this.#run
     try {
-      return readAttributes(file, () => warnings.add(path, 'attribute.name'))
+      return readAttributes(file, () => warnings.add(path(), 'attribute.name'))
     } catch (error) {
       const code = fileCodeOf(error)
       // Whoever opens or describes the file next will tell that it is gone.
-      if (code !== 'ENOENT') warnings.add(path, 'attribute.unreadable', code)
+      if (code !== 'ENOENT') warnings.add(path(), 'attribute.unreadable', code)
       return []
     }
   }
@@ -305,8 +310,7 @@ class TreeWalk implements Disposable {
   }
 
   #describe({ directory, name }: Entry, kind: NodeType, stat: fs.BigIntStats, file: FileReference): TreeNode {
-    const path = joinPath(directory.path, name)
-    return { ...describe(name, kind, stat, this.#run.owners), extendedAttributes: this.#attributesOf(file, path) }
+    return { ...describe(name, kind, stat, this.#run.owners), extendedAttributes: this.#attributesOf(file, () => joinPath(directory.path, name)) }
   }
 
   #archiveLink(entry: Entry, stat: fs.BigIntStats): boolean {
@@ -343,32 +347,34 @@ class TreeWalk implements Disposable {
 
   /** Opens a file, to be read in its turn. False when it has become another kind of file. */
   #openAhead(entry: Entry): boolean {
-    const source = tryOpen(() => openSource(entry.place))
+    const found = findSource(entry.directory.descriptor, entry.latin1Name)
+    const source = found ?? tryOpen(() => openSource(entry.place))
     if (source === undefined) return false
-    if (kindOf(source.stat.mode) !== 'file') {
+    if (kindOf(found?.status.mode ?? source.stat.mode) !== 'file') {
       source[Symbol.dispose]()
       return false
     }
-    fetchAhead(source.descriptor, Math.min(Number(source.stat.size), FETCHED_AHEAD_BYTES_MAX))
+    const short = found !== undefined && isShort(found.status) ? found.status : undefined
+    fetchAhead(source.descriptor, Math.min(found?.status.size ?? Number(source.stat.size), FETCHED_AHEAD_BYTES_MAX))
     const { promise, resolve: complete } = Promise.withResolvers<TreeNode | undefined>()
     entry.directory.nodes.push(handled(promise))
-    this.#ahead.push({ entry, source, complete })
+    this.#ahead.push({ entry, source, short, complete })
     return true
   }
 
   /** Reads the next of the open files if it is short and there is room for it, without a turn of waiting. */
   #readShort(): boolean {
     const next = this.#ahead[0]
-    const room = next !== undefined && isShort(next.source) ? this.#shortFiles.room(Number(next.source.stat.size)) : undefined
-    if (next === undefined || room === undefined) return false
+    const room = next?.short === undefined ? undefined : this.#shortFiles.room(next.short.size)
+    if (next?.short === undefined || room === undefined) return false
     this.#ahead.shift()
-    const { entry, source, complete } = next
+    const { entry, source, short, complete } = next
     const run = this.#run
     try {
-      const node = this.#describe(entry, 'file', source.stat, source.descriptor)
+      const node = { ...describeFile(entry.name, short, run.owners), extendedAttributes: this.#attributesOf(source.descriptor, () => pathOf(entry)) }
       const bytes = readNow(source.descriptor, room)
       run.addBytes(bytes, () => pathOf(entry))
-      if (hasChanged(source.stat, fs.fstatSync(source.descriptor, { bigint: true }))) run.warnings.add(pathOf(entry), 'changed')
+      if (hasChangedSince(short, findOpenStatus(source.descriptor))) run.warnings.add(pathOf(entry), 'changed')
       const size = BigInt(bytes)
       if (bytes === 0) complete({ ...node, size, content: [] })
       else this.#shortFiles.add(bytes, (blobId) => complete({ ...node, size, content: [blobId] }), (error) => complete(Promise.reject(error)))
@@ -384,7 +390,7 @@ class TreeWalk implements Disposable {
 
   async #readNext(): Promise<void> {
     const [head] = this.#ahead
-    if (head !== undefined && isShort(head.source)) {
+    if (head?.short !== undefined) {
       if (this.#readShort()) return
       await this.#shortFiles.makeRoom()
       this.#readShort()
@@ -422,7 +428,7 @@ class TreeWalk implements Disposable {
     const node = describe(entry.name, 'file', stat, run.owners)
     if (!isSameTime(previous.mtime, node.mtime) || !isSameTime(previous.ctime, node.ctime)) return undefined
     if (!isStored(run.repository, previous.content, previous.size)) return undefined
-    const extendedAttributes = run.trustsAttributes ? previous.extendedAttributes : this.#attributesOf(entry.place, pathOf(entry))
+    const extendedAttributes = run.trustsAttributes ? previous.extendedAttributes : this.#attributesOf(entry.place, () => pathOf(entry))
     run.addBytes(Number(stat.size), () => pathOf(entry))
     run.addFile('unmodified', () => pathOf(entry))
     return { ...node, extendedAttributes, size: previous.size, content: previous.content }

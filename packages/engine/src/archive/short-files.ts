@@ -4,12 +4,12 @@
  */
 import { CHUNK_BYTES_MIN } from '../chunker/chunker.ts'
 import type { BlobBatch, BlobId } from '../repository/types.ts'
-import type { OpenSource } from '../source/open-source.ts'
+import type { FileStatus } from '../posix/posix.ts'
 import type { BlobSink } from './blob-sink.ts'
 
 /** Whether a file's content is one blob, and no other name's. */
-export function isShort({ stat }: OpenSource): boolean {
-  return stat.size > 0n && stat.size <= BigInt(CHUNK_BYTES_MIN) && stat.nlink === 1n
+export function isShort({ size, links }: FileStatus): boolean {
+  return size > 0 && size <= CHUNK_BYTES_MIN && links === 1
 }
 
 interface Gathered {

@@ -5,7 +5,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
 import {
-  findDataRegion, findXattr, listXattrs, makeNode, pathIn, punchHole, readOwnerNames, removeXattr, S_IFCHR, S_IFIFO,
+  findDataRegion, findDescriptor, findOpenStatus, findStatus, findXattr, listDirectory, listXattrs, makeNode, pathIn, punchHole, readOwnerNames, removeXattr, S_IFCHR, S_IFIFO,
   setTimes, setXattr, sizeOf,
 } from './posix.ts'
 
@@ -156,4 +156,47 @@ test('loading prints nothing, and other warnings still come through', () => {
   assert.equal(run.stdout, '')
   assert.match(run.stderr, /Warning: still here/)
   assert.doesNotMatch(run.stderr, /Experimental/)
+})
+
+test('a directory is listed in the order of its bytes, however many names it has and of whatever bytes, and its files are told from others', (t) => {
+  const directory = scratch(t)
+  const files = [Uint8Array.of(0x66, 0xff), Buffer.from('ä'), ...Array.from({ length: 3000 }, (_, i) => Buffer.from(`${i} ${'x'.repeat(i % 200)}`))].map((name) => Buffer.from(name))
+  for (const name of files) fs.writeFileSync(under(directory, name), '')
+  fs.mkdirSync(under(directory, 'below'))
+  fs.symlinkSync('nowhere', under(directory, 'link'))
+  const descriptor = fs.openSync(directory, fs.constants.O_DIRECTORY)
+  try {
+    const listed = listDirectory(descriptor)
+    const expected = [...files, Buffer.from('below'), Buffer.from('link')].sort(Buffer.compare).map((name) => name.toString('latin1'))
+    assert.deepEqual(listed.names, expected)
+    // Some file systems do not say it of any.
+    if (listed.files.size > 0) assert.deepEqual([...listed.files].sort(), files.map((name) => name.toString('latin1')).sort())
+  } finally {
+    fs.closeSync(descriptor)
+  }
+  assert.throws(() => listDirectory(99_999), { code: 'EBADF' })
+})
+
+test('a name is opened in its directory, and what is open is described like the name', (t) => {
+  const directory = scratch(t)
+  const name = Buffer.of(0x66, 0xff)
+  fs.writeFileSync(under(directory, name), 'content')
+  fs.symlinkSync(name, under(directory, 'link'))
+  const held = fs.openSync(directory, fs.constants.O_DIRECTORY)
+  const { O_RDONLY, O_NOFOLLOW } = fs.constants
+  const descriptor = findDescriptor(held, name.toString('latin1'), O_RDONLY | O_NOFOLLOW)
+  try {
+    assert(descriptor !== undefined)
+    assert.equal(fs.readFileSync(descriptor, 'utf8'), 'content')
+    const status = findOpenStatus(descriptor)
+    assert.deepEqual(status, findStatus(held, name.toString('latin1')))
+    const { size, mtimeNs, ino } = fs.fstatSync(descriptor, { bigint: true })
+    assert.equal(BigInt(status?.size ?? 0), size)
+    assert.equal(BigInt(status?.inode ?? 0), ino)
+    assert.equal(BigInt(status?.mtimeSeconds ?? 0) * 1_000_000_000n + BigInt(status?.mtimeNanoseconds ?? 0), mtimeNs)
+    for (const other of ['link', 'missing', 'x'.repeat(256)]) assert.equal(findDescriptor(held, other, O_RDONLY | O_NOFOLLOW), undefined)
+  } finally {
+    if (descriptor !== undefined) fs.closeSync(descriptor)
+    fs.closeSync(held)
+  }
 })

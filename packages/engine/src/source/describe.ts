@@ -14,7 +14,7 @@ const KINDS: ReadonlyMap<number, NodeType> = new Map([
 ])
 
 /** The kind of a file from its `st_mode`; undefined for one that Linux does not have. */
-export function kindOf(statMode: bigint): NodeType | undefined {
+export function kindOf(statMode: bigint | number): NodeType | undefined {
   return KINDS.get(Number(statMode) & S_IFMT)
 }
 
@@ -41,6 +41,26 @@ export function describe(name: Buffer, kind: NodeType, stat: BigIntStats, owners
     deviceId: kind !== 'dir' && stat.nlink > 1n ? unsigned(stat.dev) : 0n,
     links: kind === 'dir' || kind === 'fifo' ? 0n : unsigned(stat.nlink),
     device: isDevice ? unsigned(stat.rdev) : 0n,
+  })
+}
+
+/** The same for a regular file with one name. */
+export function describeFile(name: Buffer, status: FileStatus, owners: OwnerNames): TreeNode {
+  const { mode, uid, gid, inode } = status
+  const mtime = formatTimeParts(status.mtimeSeconds, status.mtimeNanoseconds)
+  return treeNode({
+    name,
+    type: 'file',
+    mode: goModeFrom(mode),
+    mtime,
+    atime: mtime,
+    ctime: formatTimeParts(status.ctimeSeconds, status.ctimeNanoseconds),
+    uid,
+    gid,
+    user: owners.userName(uid),
+    group: owners.groupName(gid),
+    inode: BigInt(inode),
+    links: 1n,
   })
 }
 

@@ -4,6 +4,7 @@
  * descriptor. Reading leaves no trace in access times where the system lets us.
  */
 import * as fs from 'node:fs'
+import { findDescriptor, findOpenStatus, type FileStatus } from '../posix/posix.ts'
 import { systemCodeOf } from './source-errors.ts'
 
 const { O_DIRECTORY, O_NOATIME, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = fs.constants
@@ -33,6 +34,51 @@ function open(path: Buffer | string, flags: number): OpenSource {
     close()
     throw error
   }
+}
+
+/** A file that was opened by its name in an open directory. */
+export interface FoundSource extends OpenSource {
+  /** What `stat` says too, in plain numbers. */
+  readonly status: FileStatus
+}
+
+class Found implements FoundSource {
+  readonly descriptor: number
+  readonly status: FileStatus
+  #stat: fs.BigIntStats | undefined
+
+  constructor(descriptor: number, status: FileStatus) {
+    this.descriptor = descriptor
+    this.status = status
+  }
+
+  /** As the file is when it is asked for first. */
+  get stat(): fs.BigIntStats {
+    return this.#stat ??= fs.fstatSync(this.descriptor, { bigint: true })
+  }
+
+  [Symbol.dispose](): void {
+    fs.closeSync(this.descriptor)
+  }
+}
+
+/** Opens a name, each byte of it a character, in an open directory; undefined for what has to be opened by `openSource`. */
+export function findSource(directoryDescriptor: number, latin1Name: string): FoundSource | undefined {
+  const descriptor = findDescriptor(directoryDescriptor, latin1Name, triesNoTrace ? SAFELY | O_NOATIME : SAFELY)
+  if (descriptor === undefined) return undefined
+  const status = findOpenStatus(descriptor)
+  if (status !== undefined) return new Found(descriptor, status)
+  fs.closeSync(descriptor)
+  return undefined
+}
+
+/** Whether a file was written to, or its attributes set, between two looks at it in plain numbers. */
+export function hasChangedSince(before: FileStatus, after: FileStatus | undefined): boolean {
+  return (
+    after === undefined || before.size !== after.size ||
+    before.mtimeSeconds !== after.mtimeSeconds || before.mtimeNanoseconds !== after.mtimeNanoseconds ||
+    before.ctimeSeconds !== after.ctimeSeconds || before.ctimeNanoseconds !== after.ctimeNanoseconds
+  )
 }
 
 /** Whether a file was written to, or its attributes set, between two looks at it. */
