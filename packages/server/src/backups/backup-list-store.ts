@@ -137,19 +137,6 @@ function bytesOf(documents: Uint8Array | string): Uint8Array {
   return typeof documents === 'string' ? Buffer.from(documents) : documents
 }
 
-/** The same page with each document by itself. */
-export async function listBackupDocumentRows(
-  db: Reader, projectId: ProjectId, filter: BackupFilter, order: readonly SortTerm[], plan: PagePlan, start: PieceStart, limit: number,
-): Promise<{ id: BackupId, document: string }[]> {
-  const { equalKeys, ...place } = start
-  const values = { ...valuesOf(projectId, filter), ...place, limit }
-  const stepwise = { ...plan, isOrdered: false }
-  const most = mostRows(db, start.offset + limit)
-  return runStatement(db, `document rows ${shapeOf(order, stepwise, equalKeys)} ${most}`, values, (slots) => inOrder(
-    db.selectFrom(pageRows(db, slots, order, stepwise, equalKeys, most).as('page'))
-      .select([sql<BackupId>`page.id`.as('id'), documentOfPage(db, slots, stepwise).as('document')]), order, 'page.'))
-}
-
 const JOIN = { sqlite: 'group_concat', postgres: 'string_agg' } as const
 
 /** SQLite hands over bytes as they are; as text it would decode them, only to be encoded again. */
@@ -158,7 +145,12 @@ function asBytes(text: RawBuilder<Uint8Array | string | null>): RawBuilder<Uint8
 }
 
 /** Has its document, or what finds it. */
-interface PageRow { id: BackupId, role: Role, document: string }
+interface PageRow { row: string | number, role: Role, document: string }
+
+/** What finds a row within one statement: on SQLite its number, by which the table is kept. */
+function keyOfRow(db: Reader): RawBuilder<string | number> {
+  return dialectOf(db) === 'sqlite' ? sql`b.rowid` : sql`b.id`
+}
 
 /** The rows of a page: with their documents where one step does it, else with what finds those. */
 function pageRows(
@@ -167,7 +159,7 @@ function pageRows(
   const [first, ...others] = plan.arms.map((arm) => {
     const rows = backupsOf(db, values, arm, beyondPlace(values, order, equalKeys)).select(keysOf(order, values.after, equalKeys))
     if (readsDocuments(plan)) return rows.select(documentOfRow(db, values, arm.role).as('document')).$castTo<PageRow>()
-    return rows.select(['b.id', sql<Role>`cast(${sql.lit(arm.role)} as text)`.as('role')]).$castTo<PageRow>()
+    return rows.select([keyOfRow(db).as('row'), sql<Role>`cast(${sql.lit(arm.role)} as text)`.as('role')]).$castTo<PageRow>()
   })
   if (first === undefined) throw new RangeError('a page is read from somewhere')
   const page = { limit: opaque(values.limit), offset: opaque(values.offset) }
@@ -197,10 +189,12 @@ function mostRows(db: Reader, needed: number): number | undefined {
 
 function documentOfPage(db: Reader, values: ListValues, plan: PagePlan): RawBuilder<string> {
   if (readsDocuments(plan)) return sql`page.document`
-  const own = sql`(select ${documentOfRow(db, values, 'own')} from backups b where b.id = page.id)`
+  const own = sql`(select ${documentOfRow(db, values, 'own')} from backups b where ${keyOfRow(db)} = page.row)`
   // A project receives a backup once; of what it gives, the filter says which of the rows it is about.
   const ofStatus = values.memberStatus === undefined ? sql`` : sql` and b.member_status = ${values.memberStatus}`
-  const shared = sql`(select ${documentOfRow(db, values, 'received')} from shared_backups b where b.project_id = ${values.projectId} and b.role = page.role and b.id = page.id${ofStatus})`
+  const isShared = dialectOf(db) === 'sqlite' ? sql`${keyOfRow(db)} = page.row`
+    : sql`b.project_id = ${values.projectId} and b.role = page.role and b.id = page.row${ofStatus}`
+  const shared = sql`(select ${documentOfRow(db, values, 'received')} from shared_backups b where ${isShared})`
   const isOwn = plan.arms.map(({ role }) => role === 'own')
   if (isOwn.every(Boolean)) return sql`${own}`
   return isOwn.some(Boolean) ? sql`case page.role when 'own' then ${own} else ${shared} end` : sql`${shared}`

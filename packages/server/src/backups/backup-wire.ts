@@ -1,6 +1,7 @@
 import type { Backup, BackupMetadata, ReplicationRecord } from '@opencbr/contract'
 import { formatTime, formatTimeOrNull } from '../clock.ts'
 import type { Flag, Row } from '../db/schema.ts'
+import type { BackupId } from '../ids.ts'
 import { JsonPieces } from '../json-pieces.ts'
 import type { VisibleBackup } from './backup-list-store.ts'
 import type { BackupPage } from './list-backups.ts'
@@ -12,18 +13,42 @@ export function backupPageToWire(page: BackupPage): JsonPieces {
   return new JsonPieces([Buffer.from('{"backups":['), ...documentsToWire(page), Buffer.from(frame)])
 }
 
-function documentsToWire({ documents, replicationRecords }: BackupPage): Uint8Array[] {
-  if (documents instanceof Uint8Array) return [documents]
-  const records = Map.groupBy(replicationRecords, (record) => record.backup_id)
-  const texts = documents.map(({ id, document }) => {
-    const own = records.get(id)
-    return own === undefined ? document : document.slice(0, -NO_RECORDS.length) + JSON.stringify(own.map(replicationRecordToWire)) + '}'
-  })
-  return [Buffer.from(texts.join(','))]
+/** How a document begins, up to its id. Within texts quotes are escaped. */
+const BEFORE_ID = Buffer.from('{"id":"')
+/** How every document ends; records belong before the last two brackets. */
+const NO_RECORDS = Buffer.from('"replication_records":[]}')
+
+/** Of documents with commas between them. */
+export function idsOfDocuments(documents: Uint8Array): BackupId[] {
+  const bytes = asBuffer(documents)
+  const ids: BackupId[] = []
+  for (let at = bytes.indexOf(BEFORE_ID); at >= 0; at = bytes.indexOf(BEFORE_ID, at + 1)) {
+    const from = at + BEFORE_ID.length
+    ids.push(bytes.toString('latin1', from, bytes.indexOf('"', from)) as BackupId)
+  }
+  return ids
 }
 
-/** How every document ends. */
-const NO_RECORDS = '[]}'
+function documentsToWire({ documents, replicationRecords }: BackupPage): Uint8Array[] {
+  if (replicationRecords.length === 0) return [documents]
+  const records = Map.groupBy(replicationRecords, (record) => record.backup_id)
+  const bytes = asBuffer(documents)
+  const parts: Uint8Array[] = []
+  let from = 0
+  for (let at = bytes.indexOf(BEFORE_ID); at >= 0; at = bytes.indexOf(BEFORE_ID, at + 1)) {
+    const idAt = at + BEFORE_ID.length
+    const own = records.get(bytes.toString('latin1', idAt, bytes.indexOf('"', idAt)) as BackupId)
+    if (own === undefined) continue
+    const to = bytes.indexOf(NO_RECORDS, at) + NO_RECORDS.length - 2
+    parts.push(bytes.subarray(from, to), Buffer.from(own.map((record) => JSON.stringify(replicationRecordToWire(record))).join(',')))
+    from = to
+  }
+  return [Buffer.concat([...parts, bytes.subarray(from)])]
+}
+
+function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength)
+}
 
 /** A row's document, as triggers write it. */
 export function documentOf(row: Row<'backups'>): string {

@@ -7,12 +7,13 @@ import { Failure } from '../failures.ts'
 import type { BackupId, CheckpointId, ProjectId, ResourceId, VaultId } from '../ids.ts'
 import { openBackupFences, type FindStart } from './backup-fences.ts'
 import {
-  countBackupRows, findBackupRevision, findVisibleBackup, listBackupDocumentRows, listBackupDocuments, piecesBehind, placeInOrder, rolesOf,
-  type BackupFilter, type Ownership, type PagePlan, type PageStart, type Role,
+  countBackupRows, findBackupRevision, findVisibleBackup, listBackupDocuments, piecesBehind, placeInOrder, rolesOf,
+  type BackupFilter, type Ownership, type PageDocuments, type PagePlan, type PageStart, type Role,
 } from './backup-list-store.ts'
 import { parseOrder, type SortTerm } from './backup-order.ts'
 import { SUMS_OF_NOW, sumsOfCall, type SumMemory, type Sums } from './backup-sums.ts'
 import { listReplicationRecords } from './backup-store.ts'
+import { idsOfDocuments } from './backup-wire.ts'
 import { narrowestIndex, planByNarrowest, planRole, planShared, type RolePlan } from './plan-backup-page.ts'
 
 const LIMIT_MAX = 1000
@@ -29,7 +30,7 @@ export interface BackupPage {
   readonly count: number
   readonly limit: number
   readonly offset: number
-  readonly documents: Uint8Array | readonly { readonly id: BackupId, readonly document: string }[]
+  readonly documents: Uint8Array
   /** If they were asked for. */
   readonly replicationRecords: readonly Row<'replication_records'>[]
 }
@@ -78,14 +79,13 @@ export async function listBackups(
   const revision = readRevision ?? await findBackupRevision(db, projectId)
   const start = marker === undefined ? { offset } : await findMarker(db, projectId, filter, order, marker)
   const sums = sumsOfCall(memory.sums, projectId, revision)
-  const list: List = { db, sums, findStart: memory.findStart, revision, projectId, filter, order, asRows: listing.withReplication }
+  const list: List = { db, sums, findStart: memory.findStart, revision, projectId, filter, order }
   const page = start === undefined ? EMPTY : await listByStatus(list, start, limit)
   const isCurrent = (page.revision ?? await findBackupRevision(db, projectId)) === revision
   if (isCurrent) sums.keep()
   const count = countOfPage(listing, page.rows) ?? await countAll(isCurrent ? list : { ...list, sums: SUMS_OF_NOW }, filter)
   if (isCurrent && sums.areNew() && await findBackupRevision(db, projectId) === revision) sums.keep()
-  const replicationRecords = listing.withReplication && Array.isArray(page.documents)
-    ? await listReplicationRecords(db, projectId, page.documents.map(({ id }) => id)) : []
+  const replicationRecords = listing.withReplication ? await listReplicationRecords(db, projectId, idsOfDocuments(page.documents)) : []
   return { documents: page.documents, replicationRecords, count, limit, offset }
 }
 
@@ -105,16 +105,10 @@ interface List {
   readonly revision: number
   readonly filter: BackupFilter
   readonly order: readonly SortTerm[]
-  /** Whether documents come one by one. */
-  readonly asRows: boolean
 }
 
-interface Page {
-  readonly documents: Uint8Array | { id: BackupId, document: string }[]
-  readonly rows: number
-  /** Of the state in which it was read, if that was one. */
-  readonly revision?: number | undefined
-}
+/** `revision`: of the state in which it was read, if that was one. */
+type Page = Omit<PageDocuments, 'revision'> & Partial<Pick<PageDocuments, 'revision'>>
 
 const EMPTY: Page = { documents: new Uint8Array(), rows: 0 }
 
@@ -165,12 +159,9 @@ function joinPages(pages: readonly Page[]): Page {
   const filled = pages.filter(({ rows }) => rows > 0)
   const rows = filled.reduce((sum, page) => sum + page.rows, 0)
   const revision = pages.every((page) => page.revision === pages[0]?.revision) ? pages[0]?.revision : undefined
-  if (filled.some(({ documents }) => Array.isArray(documents))) {
-    return { rows, revision, documents: filled.flatMap(({ documents }) => Array.isArray(documents) ? documents : []) }
-  }
   const comma = Buffer.from(',')
-  const parts = filled.flatMap(({ documents }, index) => documents instanceof Uint8Array ? index === 0 ? [documents] : [comma, documents] : [])
-  return { rows, revision, documents: parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts) }
+  const parts = filled.flatMap(({ documents }, index) => index === 0 ? [documents] : [comma, documents])
+  return { rows, ...(revision === undefined ? {} : { revision }), documents: parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts) }
 }
 
 async function listPage(list: List, start: PageStart, limit: number): Promise<Page> {
@@ -204,7 +195,7 @@ async function readPage(list: List, plan: PagePlan, start: PageStart, limit: num
   let skip = start.offset
   const pieces = piecesBehind(order, start)
   for (const [index, piece] of pieces.entries()) {
-    const page = await readPiece(list, plan, { ...piece, offset: skip }, left)
+    const page = await listBackupDocuments(db, projectId, filter, order, plan, { ...piece, offset: skip }, left)
     pages.push(page)
     left -= page.rows
     if (left === 0 || index === pieces.length - 1) break
@@ -212,12 +203,6 @@ async function readPage(list: List, plan: PagePlan, start: PageStart, limit: num
     else if (skip > 0) for (const arm of plan.arms) skip -= await countBackupRows(db, projectId, filter, arm, order, piece)
   }
   return joinPages(pages)
-}
-
-async function readPiece({ db, projectId, filter, order, asRows }: List, plan: PagePlan, start: PageStart, limit: number): Promise<Page> {
-  if (!asRows) return listBackupDocuments(db, projectId, filter, order, plan, start, limit)
-  const documents = await listBackupDocumentRows(db, projectId, filter, order, plan, start, limit)
-  return { documents, rows: documents.length }
 }
 
 /** Enters the list near the page. Steps over every row when something changed meanwhile, since the place may then be another. */

@@ -95,6 +95,6 @@ function openSqliteFile(path: string): DatabaseSync {
   file.exec('pragma synchronous = full')
   file.exec('pragma foreign_keys = on')
   file.exec('pragma temp_store = memory')
-  file.exec('pragma cache_size = -65536')
+  file.exec('pragma cache_size = -16384')
   return file
 }
