@@ -11,12 +11,12 @@
  */
 import { expressionBuilder, sql, type Expression, type RawBuilder, type SqlBool } from 'kysely'
 import type { Micros } from '../clock.ts'
-import type { Reader } from '../db/database.ts'
+import { preparedReadsOf, type Reader } from '../db/database.ts'
 import { dialectOf, readThrough } from '../db/dialect.ts'
 import { documentOf } from '../db/migrations/010-backup-lists.ts'
 import { receivedDocument } from '../db/migrations/018-listing-at-scale.ts'
 import type { BackupCountTable, BackupStatus, BackupTable, Flag, MemberStatus, Row, SharedBackupTable } from '../db/schema.ts'
-import { runStatement } from '../db/statements.ts'
+import { runStatement, statementOf } from '../db/statements.ts'
 import type { BackupId, CheckpointId, ProjectId, ResourceId, VaultId } from '../ids.ts'
 import type { SortKey, SortTerm } from './backup-order.ts'
 
@@ -106,8 +106,8 @@ const backup = expressionBuilder<{ b: ListedColumns }, 'b'>()
 const BYTES_PER_GB = 1024 ** 3
 
 export interface PageDocuments {
-  /** Of the project, in the state in which the page was read. */
-  readonly revision: number
+  /** Of the project, in the state in which the page was read; unknown of a page without rows. */
+  readonly revision: number | undefined
   /** JSON documents with commas between them. */
   readonly documents: Uint8Array
   readonly rows: number
@@ -120,13 +120,24 @@ export async function listBackupDocuments(
   const { equalKeys, ...place } = start
   const values = { ...valuesOf(projectId, filter), ...place, limit }
   const most = mostRows(db, start.offset + limit)
-  const [page] = await runStatement(db, `documents ${shapeOf(order, plan, equalKeys)} ${most}`, values, (slots) => {
+  const shape = `documents ${shapeOf(order, plan, equalKeys)} ${most}`
+  const prepared = preparedReadsOf(db)
+  if (prepared !== undefined) {
+    const statement = statementOf(db, `${shape} row by row`, values, (slots) => db.selectFrom(pageRows(db, slots, order, plan, equalKeys, most).as('page'))
+      .select([documentOfPage(db, slots, plan).as('document'), revisionOf(db, slots).as('revision')]))
+    const { bytes, rows, last } = await prepared.join(statement, limit * DOCUMENT_BYTES)
+    return { documents: bytes, rows, revision: last === undefined ? undefined : Number(last) }
+  }
+  const [page] = await runStatement(db, shape, values, (slots) => {
     const joined = sql<Uint8Array | string | null>`${sql.raw(JOIN[dialectOf(db)])}(${documentOfPage(db, slots, plan)}, ',')`
     return db.selectFrom(pageRows(db, slots, order, plan, equalKeys, most).as('page'))
       .select([(dialectOf(db) === 'sqlite' ? asBytes(joined) : joined).as('documents'), sql<number>`count(*)`.as('rows'), revisionOf(db, slots).as('revision')])
   })
   return { documents: bytesOf(page?.documents ?? ''), rows: Number(page?.rows ?? 0), revision: Number(page?.revision ?? 0) }
 }
+
+/** With the comma behind it, and some room: most have less. */
+const DOCUMENT_BYTES = 1400
 
 function revisionOf(db: Reader, { projectId }: Pick<ListValues, 'projectId'>) {
   return db.selectFrom('backup_revisions').select('revision').where('project_id', '=', projectId)

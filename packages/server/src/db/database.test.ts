@@ -7,9 +7,10 @@ import { test } from 'node:test'
 import { sql, type Kysely } from 'kysely'
 import { makePostgresDatabase } from '@opencbr/testkit'
 import { StartRefusal } from '../data-directory.ts'
-import { openDatabase, type Database } from './database.ts'
+import { openDatabase, preparedReadsOf, type Database } from './database.ts'
 import { createRowTrigger, dropRowTrigger, isUniqueViolation } from './dialect.ts'
 import { migrate, type KnownMigration } from './migrate.ts'
+import { CatalogueOutage } from './outage.ts'
 import { runStatement } from './statements.ts'
 
 interface Place {
@@ -208,6 +209,42 @@ test('what connections to PostgreSQL keep of a statement may get lost or old', a
     assert.deepEqual(await list(), [{ ...before, added: 'x' }])
     assert.equal(await kept(), 0, 'nothing is kept any more')
     await assert.rejects(runStatement(db, 'no table', {}, () => db.selectFrom('no_such_table' as 'domains').selectAll()), { code: '42P01' })
+  } finally {
+    await db.destroy()
+  }
+})
+
+test('rows of PostgreSQL are joined as bytes, however they come', async () => {
+  await using database = await makePostgresDatabase()
+  const db = await openDatabase(database.url)
+  const reads = preparedReadsOf(db) ?? assert.fail()
+  const read = async (query: string, ...parameters: (string | number | null)[]) => {
+    const { bytes, rows, last } = await reads.join({ sql: query, parameters }, 100)
+    return { text: Buffer.from(bytes).toString(), rows, last }
+  }
+  try {
+    const texts = Array.from({ length: 300 }, (_, index) => `${index} ü€😀 ${'x'.repeat(index * 17)}`)
+    const some = "select n || ' ü€😀 ' || repeat('x', n * 17), $2::bigint from generate_series(0, $1::int - 1) n"
+    assert.deepEqual(await read(some, 300, 7), { text: texts.join(','), rows: 300, last: '7' })
+    assert.deepEqual(await read(some, 1, null), { text: texts[0], rows: 1, last: undefined })
+    assert.deepEqual(await read(some, 0, 7), { text: '', rows: 0, last: undefined })
+    // Fails behind rows that have been sent, and tells something before.
+    await sql`create function reciprocal(n int) returns text language plpgsql as 'begin raise notice ''of %'', n; return 1 / n; end'`.execute(db)
+    const failing = 'select reciprocal(n), 1 from generate_series(10000, $1::int, -1) n'
+    await assert.rejects(read(failing, 0), { code: '22012' })
+    assert.deepEqual(await read(failing, 9_999), { text: '0,0', rows: 2, last: '1' })
+    assert.deepEqual(await read(some, 2, 1), { text: texts.slice(0, 2).join(','), rows: 2, last: '1' })
+    await assert.rejects(read('select no_such_column, 1'), { code: '42703' })
+    const cut = read('select pg_sleep(600)::text, 1')
+    const killer = await openDatabase(database.url)
+    for (let ended = 0; ended === 0;) {
+      const { rows } = await sql<{ ended: number }>`select pg_terminate_backend(pid) as ended from pg_stat_activity
+        where datname = current_database() and query like '%pg_sleep(600)%' and pid <> pg_backend_pid()`.execute(killer)
+      ended = rows.length
+    }
+    await killer.destroy()
+    await assert.rejects(cut, CatalogueOutage)
+    assert.deepEqual(await read(some, 1, 1), { text: texts[0], rows: 1, last: '1' })
   } finally {
     await db.destroy()
   }

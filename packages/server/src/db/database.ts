@@ -4,7 +4,7 @@ import { migrate } from './migrate.ts'
 import { nodePostgresDialect } from './node-postgres-dialect.ts'
 import { nodeSqliteDialect, type RunNow } from './node-sqlite-dialect.ts'
 import { isPostgresUrl, openPostgresPool } from './postgres-pool.ts'
-import { openPreparedReads, type RunPrepared } from './prepared-reads.ts'
+import { openPreparedReads, type PreparedReads } from './prepared-reads.ts'
 import type { Schema } from './schema.ts'
 
 export type Database = Kysely<Schema>
@@ -35,10 +35,10 @@ export async function openDatabase(location: string): Promise<Database> {
   }
 }
 
-const prepared = new WeakMap<object, RunPrepared>()
+const prepared = new WeakMap<object, PreparedReads>()
 
 /** How statements run that PostgreSQL keeps; undefined in transactions, and on SQLite. */
-export function runPreparedOf(db: Reader): RunPrepared | undefined {
+export function preparedReadsOf(db: Reader): PreparedReads | undefined {
   return prepared.get(db)
 }
 

@@ -8,19 +8,27 @@
 import { hash } from 'node:crypto'
 import type { Pool, PoolClient } from 'pg'
 import { outageOr } from './node-postgres-dialect.ts'
+import { RowsAsBytes, type JoinedRows } from './rows-as-bytes.ts'
 
 export interface Statement {
   readonly sql: string
   readonly parameters: readonly unknown[]
 }
 
-export type RunPrepared = <Row>(statement: Statement) => Promise<Row[]>
+export interface PreparedReads {
+  readonly run: <Row>(statement: Statement) => Promise<Row[]>
+  /** `bytesExpected`: more are no mistake, but take longer. */
+  readonly join: (statement: Statement, bytesExpected: number) => Promise<JoinedRows>
+}
 
 /** A connection that keeps more is replaced by one that keeps none: each takes some memory, and there are many rare ones. */
 const KEPT_BY_CONNECTION_MAX = 200
 const NAMES_MAX = 1000
 
-export function openPreparedReads(pool: Pool): RunPrepared {
+/** Without a name nothing is kept. `isKept`: the connection knows the text. */
+type Send<Answer> = (client: PoolClient, name: string | undefined, isKept: boolean) => Promise<Answer>
+
+export function openPreparedReads(pool: Pool): PreparedReads {
   const names = new Map<string, string>()
   const kept = new WeakMap<PoolClient, Set<string>>()
   let isPreparing = true
@@ -36,15 +44,17 @@ export function openPreparedReads(pool: Pool): RunPrepared {
     return name
   }
 
-  async function runOnce<Row>({ sql: text, parameters }: Statement, name: string | undefined): Promise<Row[]> {
+  async function sendOnce<Answer>(send: Send<Answer>, name: string | undefined): Promise<Answer> {
     const client = await pool.connect()
     let isBroken = false
     try {
-      if (name === undefined) return (await client.query(text, [...parameters])).rows as Row[]
+      if (name === undefined) return await send(client, undefined, false)
       const ofClient = kept.get(client) ?? new Set()
-      kept.set(client, ofClient.add(name))
+      kept.set(client, ofClient)
+      const isKept = ofClient.has(name)
+      ofClient.add(name)
       isBroken = ofClient.size > KEPT_BY_CONNECTION_MAX
-      return (await client.query({ name, text, values: [...parameters] })).rows as Row[]
+      return await send(client, name, isKept)
     } catch (error) {
       // Whatever it was: what the connection has kept, or whether it is one, is not sure any more.
       isBroken = true
@@ -54,11 +64,11 @@ export function openPreparedReads(pool: Pool): RunPrepared {
     }
   }
 
-  return async <Row>(statement: Statement) => {
+  async function sendTo<Answer>(text: string, send: Send<Answer>): Promise<Answer> {
     try {
       if (isPreparing) {
         try {
-          return await runOnce<Row>(statement, nameOf(statement.sql))
+          return await sendOnce(send, nameOf(text))
         } catch (error) {
           const { code } = error as { code?: unknown }
           if (!OUTDATED.includes(code)) throw error
@@ -66,10 +76,21 @@ export function openPreparedReads(pool: Pool): RunPrepared {
           if (code !== PLAN_OUTDATED) isPreparing = false
         }
       }
-      return await runOnce<Row>(statement, undefined)
+      return await sendOnce(send, undefined)
     } catch (error) {
       throw outageOr(error)
     }
+  }
+
+  return {
+    run: <Row>({ sql: text, parameters }: Statement) => sendTo(text, async (client, name) => {
+      const values = [...parameters]
+      return (await client.query(name === undefined ? { text, values } : { name, text, values })).rows as Row[]
+    }),
+    join: ({ sql: text, parameters }, bytesExpected) => sendTo(text, (client, name = '', isKept) => new Promise((resolve, reject) => {
+      const values = parameters.map((value) => (value === null ? null : String(value)))
+      client.query(new RowsAsBytes({ name, text: isKept ? undefined : text, values, bytesExpected }, resolve, reject))
+    })),
   }
 }
 

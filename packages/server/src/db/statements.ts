@@ -3,7 +3,7 @@
  * with Kysely takes longer than running it where an index finds the rows at once. PostgreSQL too reads and plans them once.
  */
 import { type Compilable, type CompiledQuery } from 'kysely'
-import { runNowOf, runPreparedOf, type Reader } from './database.ts'
+import { preparedReadsOf, runNowOf, type Reader } from './database.ts'
 import { dialectOf } from './dialect.ts'
 
 /** Stands for a value while a statement is built. */
@@ -32,6 +32,18 @@ const known = new Map<string, CompiledQuery>()
 export async function runStatement<Values extends StatementValues, Row>(
   db: Reader, shape: string, values: Values, build: (values: Values) => Compilable<Row>,
 ): Promise<Row[]> {
+  const statement = statementOf(db, shape, values, build)
+  const prepared = preparedReadsOf(db)
+  if (prepared !== undefined) return prepared.run<Row>(statement)
+  const runNow = runNowOf(db)
+  if (runNow !== undefined) return runNow<Row>(statement).rows
+  return (await db.executeQuery<Row>(statement)).rows
+}
+
+/** A statement with its values. */
+export function statementOf<Values extends StatementValues>(
+  db: Reader, shape: string, values: Values, build: (values: Values) => Compilable,
+): CompiledQuery {
   let key = `${dialectOf(db)} ${shape}`
   for (const [name, value] of Object.entries(values)) {
     if (value !== undefined) key += Array.isArray(value) ? ` ${name}:${value.length}` : ` ${name}`
@@ -42,12 +54,7 @@ export async function runStatement<Values extends StatementValues, Row>(
     if (known.size >= STATEMENTS_KEPT_MAX) known.clear()
     known.set(key, statement)
   }
-  const parameters = statement.parameters.map((each) => fill(each, values))
-  const runPrepared = runPreparedOf(db)
-  if (runPrepared !== undefined) return runPrepared<Row>({ sql: statement.sql, parameters })
-  const runNow = runNowOf(db)
-  if (runNow !== undefined) return runNow<Row>({ sql: statement.sql, parameters }).rows
-  return (await db.executeQuery<Row>({ ...statement, parameters })).rows
+  return { ...statement, parameters: statement.parameters.map((each) => fill(each, values)) }
 }
 
 function slotsOf<Values extends StatementValues>(values: Values): Values {
