@@ -6,7 +6,7 @@
  * of them and every path that is damaged; directories found clean are not entered again.
  */
 import { throwIfCancelled } from '../failure.ts'
-import { judgePlainTree } from '../format/plain-tree.ts'
+import { readPlainTree } from '../format/plain-tree.ts'
 import { compareNames, type TreeNode } from '../format/tree.ts'
 import type { BlobId, SnapshotId } from '../repository/types.ts'
 import { ByteBudget } from '../restore/byte-budget.ts'
@@ -59,9 +59,9 @@ export async function surveyStructure(
     }
     const isGood = (bytes: Uint8Array): boolean => {
       // Once something is damaged, the record has to be asked of every blob; and content is told of from nodes.
-      const subtrees = health.hasDamage || options.onContent !== undefined ? undefined : judgePlainTree(bytes, plainLengthOf)
-      subtrees?.forEach(enter)
-      return subtrees !== undefined
+      const tree = health.hasDamage || options.onContent !== undefined ? undefined : readPlainTree(bytes, plainLengthOf)
+      tree?.directories.forEach(({ subtree }) => enter(subtree))
+      return tree !== undefined
     }
     for (const slice of trees.slices(level)) {
       for (const tree of (await trees.takeUnsettled(slice, isGood)).values()) {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { BlobId } from '../repository/types.ts'
 import { Failure } from '../failure.ts'
-import { judgePlainTree } from './plain-tree.ts'
+import { readPlainTree } from './plain-tree.ts'
 import { compareNames, decodeTree, encodeTree, treeNode, type TreeNode } from './tree.ts'
 
 const id = (digit: string) => digit.repeat(64) as BlobId
@@ -38,9 +38,14 @@ function judgeNodes(bytes: Uint8Array): BlobId[] | undefined {
   return isWhole ? decoded.flatMap(({ type, subtree }) => (type === 'dir' && subtree !== undefined ? [subtree] : [])) : undefined
 }
 
-test('a plain tree that is whole names its subtrees', () => {
-  assert.deepEqual(judgePlainTree(encodeTree(nodes), plainLengthOf), [id('1'), id('2')])
-  assert.deepEqual(judgePlainTree(encodeTree([]), plainLengthOf), [])
+const subtreesIn = (bytes: Uint8Array) => readPlainTree(bytes, plainLengthOf)?.directories.map(({ subtree }) => subtree)
+
+test('a plain tree that is whole names its subtrees, and what it holds', () => {
+  const directories = [{ name: 'a', subtree: id('1') }, { name: 'e', subtree: id('2') }]
+  assert.deepEqual(readPlainTree(encodeTree(nodes), plainLengthOf), { directories, files: 2, bytes: 107, hasLinks: false })
+  assert.deepEqual(readPlainTree(encodeTree([]), plainLengthOf), { directories: [], files: 0, bytes: 0, hasLinks: false })
+  const linked = treeNode({ ...common, name: Buffer.from('b'), type: 'file', size: 5n, links: 2n, content: [id('c')] })
+  assert.deepEqual(readPlainTree(encodeTree([linked])), { directories: [], files: 1, bytes: 5, hasLinks: true })
 })
 
 test('no change of any byte is passed over that the nodes would show', () => {
@@ -50,14 +55,14 @@ test('no change of any byte is passed over that the nodes would show', () => {
     const was = bytes[at] ?? 0
     for (const byte of [was ^ 1, was ^ 0x20, was ^ 0x80, 0, 0x22, 0x2c, 0x2e, 0x2f, 0x30, 0x39, 0x5c, 0x5d, 0x61, 0x7d]) {
       bytes[at] = byte
-      const judged = judgePlainTree(bytes, plainLengthOf)
+      const judged = subtreesIn(bytes)
       if (judged !== undefined) {
         passed += 1
         assert.deepEqual(judged, judgeNodes(bytes), `byte ${byte} at ${at}`)
       }
     }
     bytes[at] = was
-    assert.equal(judgePlainTree(bytes.subarray(0, at), plainLengthOf), undefined)
+    assert.equal(readPlainTree(bytes.subarray(0, at), plainLengthOf), undefined)
   }
   // Many are other names, numbers and times.
   assert(passed > 1000)
@@ -71,5 +76,5 @@ test('what is out of the ordinary is left to those who look closer', () => {
     { ...file, content: [id('c')] }, { ...file, content: null }, { ...file, size: 106n }, { ...file, name: Buffer.from('ä') }, { ...file, name: Buffer.from('a"b') },
     { ...file, type: 'fifo' }, { ...file, extendedAttributes: [attribute] }, { ...directory, subtree: undefined }, { ...directory, name: Buffer.from('..') },
     { ...directory, name: Buffer.from('a/b') }, { ...directory, error: 'unreadable' },
-  ]) assert.equal(judgePlainTree(encodeTree([unusual]), plainLengthOf), undefined)
+  ]) assert.equal(readPlainTree(encodeTree([unusual]), plainLengthOf), undefined)
 })

@@ -198,11 +198,12 @@ function readStatus(descriptor: number, name: Buffer, flags: number): FileStatus
 /**
  * Opens a name, each byte of it a character, in a directory that is held open: half the time of `open` on `pathIn`. Undefined for what
  * does not open, and where the system has no such call; whoever wants to know why opens it the other way.
+ * @param mode of a file that is made
  */
-export function findDescriptor(directoryDescriptor: number, latin1Name: string, flags: number): number | undefined {
+export function findDescriptor(directoryDescriptor: number, latin1Name: string, flags: number, mode = 0): number | undefined {
   if (OPENAT_NUMBER === undefined || latin1Name.length > NAME_BYTES_MAX) return undefined
   statusName[statusName.write(latin1Name, 'latin1')] = 0
-  const descriptor = call(OPENAT_NUMBER, directoryDescriptor, statusName, flags | O_CLOEXEC, 0, null)
+  const descriptor = call(OPENAT_NUMBER, directoryDescriptor, statusName, flags | O_CLOEXEC, mode, null)
   return descriptor < 0 ? undefined : descriptor
 }
 

@@ -254,9 +254,10 @@ class TreeRestore {
     if (tree === undefined || 'damage' in tree) {
       this.#warnings.add(this.#show(directory.place), 'directory.damaged', tree?.damage.code)
     } else {
-      assertSafeNames(tree.nodes, this.#show(directory.place))
+      const { nodes } = tree
+      assertSafeNames(nodes, this.#show(directory.place))
       const subdirectories: TreeNode[] = []
-      for (const node of tree.nodes) {
+      for (const node of nodes) {
         await this.#breathe()
         if (node.type === 'dir') subdirectories.push(node)
         else await this.#restoreEntry(directory, node)

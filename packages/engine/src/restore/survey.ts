@@ -42,8 +42,16 @@ export async function surveyTree(source: TreeSource, top: BlobId): Promise<Surve
       for (const [id, tree] of trees) {
         const place = level.get(id)
         if (place === undefined || 'damage' in tree) continue
-        assertSafeNames(tree.nodes, place.names.map(String).join('/'))
-        for (const node of tree.nodes) {
+        const { plain } = tree
+        if (plain?.hasLinks === false) {
+          files += place.count * plain.files
+          bytes += place.count * plain.bytes
+          for (const { name, subtree } of plain.directories) addPlace(next, subtree, place, Buffer.from(name, 'latin1'))
+          continue
+        }
+        const { nodes } = tree
+        assertSafeNames(nodes, place.names.map(String).join('/'))
+        for (const node of nodes) {
           if (node.type === 'dir') {
             if (node.subtree !== undefined) addPlace(next, node.subtree, place, node.name)
             continue

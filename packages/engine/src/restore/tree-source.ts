@@ -1,12 +1,28 @@
 import { Failure } from '../failure.ts'
+import { readPlainTree, type PlainTree } from '../format/plain-tree.ts'
 import { compareNames, decodeTree, type TreeNode } from '../format/tree.ts'
 import type { BlobId } from '../repository/types.ts'
 import type { ByteBudget } from './byte-budget.ts'
 import { damageOf } from './damage.ts'
 import { fetchBlobs, type BlobSource } from './fetch-blobs.ts'
 
-/** The entries of a directory, or why they cannot be had. */
-export type LoadedTree = { readonly nodes: readonly TreeNode[] } | { readonly damage: Failure }
+/** The entries of a directory, or why they cannot be had; and what is known of an ordinary one without them. */
+export type LoadedTree = { readonly nodes: readonly TreeNode[], readonly plain?: PlainTree | undefined } | { readonly damage: Failure }
+
+/** Makes its nodes when they are asked for: there is no damage in what could be read as plain. */
+class UndecodedTree {
+  readonly plain: PlainTree
+  readonly #bytes: Uint8Array
+
+  constructor(plain: PlainTree, bytes: Uint8Array) {
+    this.plain = plain
+    this.#bytes = bytes
+  }
+
+  get nodes(): readonly TreeNode[] {
+    return decodeTree(this.#bytes)
+  }
+}
 
 const SLICE_BYTES_MAX = 8 * 1024 * 1024
 const SLICE_TREES_MAX = 256
@@ -49,7 +65,10 @@ export class TreeSource {
 
   /** Loads trees and keeps them for `take`, as far as there is room. */
   async loadAndKeep(ids: readonly BlobId[]): Promise<Map<BlobId, LoadedTree>> {
-    const trees = await this.#load(ids)
+    const trees = await this.#load(ids, (plaintext) => {
+      const plain = readPlainTree(plaintext)
+      return plain === undefined ? decode(plaintext) : new UndecodedTree(plain, plaintext)
+    })
     for (const [id, tree] of trees) {
       const length = this.#lengthOf(id)
       if (this.#kept.has(id) || this.#keptBytes + length > this.#options.keptBytesMax) continue
@@ -76,14 +95,15 @@ export class TreeSource {
 
   /** Loads trees, and gives those that are not settled by a look at their bytes. */
   takeUnsettled(ids: readonly BlobId[], isSettled: (bytes: Uint8Array) => boolean): Promise<Map<BlobId, LoadedTree>> {
-    return this.#load(ids, isSettled)
+    return this.#load(ids, (plaintext) => (isSettled(plaintext) ? undefined : decode(plaintext)))
   }
 
-  async #load(ids: readonly BlobId[], isSettled?: (bytes: Uint8Array) => boolean): Promise<Map<BlobId, LoadedTree>> {
+  async #load(ids: readonly BlobId[], read: (plaintext: Uint8Array) => LoadedTree | undefined = decode): Promise<Map<BlobId, LoadedTree>> {
     const trees = new Map<BlobId, LoadedTree>()
     await fetchBlobs(this.#blobs, 'tree', ids, {
       onBlob: (id, plaintext) => {
-        if (isSettled?.(plaintext) !== true) trees.set(id, decode(plaintext))
+        const tree = read(plaintext)
+        if (tree !== undefined) trees.set(id, tree)
       },
       onDamage: (id, damage) => void trees.set(id, { damage }),
     }, this.#options)
