@@ -5,9 +5,11 @@
  */
 import * as fs from 'node:fs'
 import { promisify } from 'node:util'
-import { punchHole } from '../posix/posix.ts'
+import { punchHole, startWriting } from '../posix/posix.ts'
 import { HOLE_BYTES, isZero, sparseRuns } from './sparse-runs.ts'
 import { errorCodeOf } from './system-errors.ts'
+
+const { O_DIRECT, O_WRONLY } = fs.constants
 
 const SYNCHRONOUS_BYTES_MAX = 64 * 1024
 
@@ -48,10 +50,84 @@ export function writeIntoHoleNow(descriptor: number, bytes: Uint8Array, offset: 
   let writtenTo = 0
   for (const { start, end, zero } of sparseRuns(bytes, offset)) {
     if (zero) continue
-    for (let at = start; at < end;) at += fs.writeSync(descriptor, bytes, at, end - at, offset + at)
+    writeNow(descriptor, bytes, start, end, offset)
     writtenTo = end
   }
   return writtenTo
+}
+
+function writeNow(descriptor: number, bytes: Uint8Array, start: number, end: number, offset: number): void {
+  for (let at = start; at < end;) at += fs.writeSync(descriptor, bytes, at, end - at, offset + at)
+}
+
+/** Shorter ones are written sooner into the system's memory, which puts them together. */
+const DIRECT_BYTES_MIN = 64 * 1024
+
+/** Opens an open file once more, to write to its disk at once; undefined where its file system cannot do that. */
+export function openDirect(descriptor: number): number | undefined {
+  try {
+    return fs.openSync(`/proc/self/fd/${descriptor}`, O_WRONLY | O_DIRECT)
+  } catch {
+    return undefined
+  }
+}
+
+/** Of a thread, so many go on beside its other work; then it waits for the disk itself. */
+const DIRECT_WRITES_MAX = 4
+let directWrites = 0
+
+/**
+ * Writes bytes into a file that reads as zeros there, and whose being on the disk somebody will wait for. What is long, and lies at whole blocks in the
+ * memory and in the file, goes to the disk without a copy; the system begins to write the rest.
+ * Gives nothing when all is done at once; else the bytes must stay until the promise has settled.
+ */
+export function writeToDisk(descriptor: number, direct: number | undefined, bytes: Uint8Array, offset: number): Promise<void> | undefined {
+  const writes: Promise<void>[] = []
+  for (const { start, end, zero } of sparseRuns(bytes, offset)) {
+    if (zero) continue
+    const run = bytes.subarray(start, end)
+    const place = offset + start
+    const isDirect = direct !== undefined && run.length >= DIRECT_BYTES_MIN && run.length % HOLE_BYTES === 0 && place % HOLE_BYTES === 0
+    try {
+      if (isDirect && directWrites < DIRECT_WRITES_MAX) writes.push(writeAside(descriptor, direct, run, place))
+      else if (!isDirect || !wroteDirectly(direct, run, place)) writeThrough(descriptor, run, place)
+    } catch (error) {
+      writes.push(Promise.reject(error as Error))
+      break
+    }
+  }
+  return writes.length === 0 ? undefined : settle(writes)
+}
+
+async function settle(writes: readonly Promise<void>[]): Promise<void> {
+  for (const outcome of await Promise.allSettled(writes)) if (outcome.status === 'rejected') throw outcome.reason
+}
+
+function writeThrough(descriptor: number, bytes: Uint8Array, offset: number): void {
+  writeNow(descriptor, bytes, 0, bytes.length, offset)
+  startWriting(descriptor, offset, bytes.length)
+}
+
+/** False when the system cannot do so from this memory, or to this place. */
+function wroteDirectly(direct: number, bytes: Uint8Array, offset: number): boolean {
+  try {
+    return fs.writeSync(direct, bytes, 0, bytes.length, offset) === bytes.length
+  } catch (error) {
+    if (errorCodeOf(error) === 'EINVAL') return false
+    throw error
+  }
+}
+
+async function writeAside(descriptor: number, direct: number, bytes: Uint8Array, offset: number): Promise<void> {
+  directWrites += 1
+  try {
+    if ((await writeAsync(direct, bytes, 0, bytes.length, offset)).bytesWritten === bytes.length) return
+  } catch (error) {
+    if (errorCodeOf(error) !== 'EINVAL') throw error
+  } finally {
+    directWrites -= 1
+  }
+  writeThrough(descriptor, bytes, offset)
 }
 
 /** Writes bytes into a file that reads as zeros there: blocks of zeros stay holes. */

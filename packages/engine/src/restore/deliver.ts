@@ -4,9 +4,9 @@
  * its attributes and closed at once.
  */
 import * as fs from 'node:fs'
-import { findDescriptor, pathIn, startWriting } from '../posix/posix.ts'
+import { findDescriptor, pathIn } from '../posix/posix.ts'
 import { setAttributes, type AttributesOf } from './attributes.ts'
-import { writeIntoHoleNow } from './content-file.ts'
+import { writeIntoHoleNow, writeToDisk } from './content-file.ts'
 import type { RestoreWarningCode } from './restore-warnings.ts'
 import { errorCodeOf } from './system-errors.ts'
 
@@ -21,8 +21,10 @@ export interface PlaceInFile {
   readonly descriptor: number
   /** Bytes from the start of the file. */
   readonly offset: number
-  /** Whether somebody will wait until the file is on the disk: then the system begins to write it at once. */
+  /** Whether somebody will wait until the file is on the disk: then it is written there at once. */
   readonly isAwaited?: boolean
+  /** A descriptor of the same file for that, past the system's memory. */
+  readonly direct?: number | undefined
 }
 
 /** A file that is not there yet, and whose whole content is the blob. */
@@ -54,16 +56,22 @@ export interface DeliveryOutcome {
 
 const IN_PLACE: DeliveryOutcome = { failed: undefined, isMade: false, reports: [] }
 
-/** Puts a plaintext into one place. Failed system calls are told; whatever else goes wrong is thrown. */
-export function deliver(plaintext: Uint8Array, target: DeliveryTarget): DeliveryOutcome {
+/**
+ * Puts a plaintext into one place; it must stay until that is done. Failed system calls are told; whatever else goes wrong is thrown.
+ */
+export function deliver(plaintext: Uint8Array, target: DeliveryTarget): DeliveryOutcome | Promise<DeliveryOutcome> {
   if ('name' in target) return makeFile(plaintext, target)
+  const { descriptor, direct, offset, isAwaited = false } = target
   try {
-    writeIntoHoleNow(target.descriptor, plaintext, target.offset)
-    if (target.isAwaited === true) startWriting(target.descriptor, target.offset, plaintext.length)
-    return IN_PLACE
+    if (!isAwaited) writeIntoHoleNow(descriptor, plaintext, offset)
+    return (isAwaited ? writeToDisk(descriptor, direct, plaintext, offset)?.then(() => IN_PLACE, notInPlace) : undefined) ?? IN_PLACE
   } catch (error) {
-    return { ...IN_PLACE, failed: failedCallOf(error) }
+    return notInPlace(error)
   }
+}
+
+function notInPlace(error: unknown): DeliveryOutcome {
+  return { ...IN_PLACE, failed: failedCallOf(error) }
 }
 
 function makeFile(plaintext: Uint8Array, { directory, name, attributes }: FileToMake): DeliveryOutcome {

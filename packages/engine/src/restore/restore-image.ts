@@ -14,7 +14,7 @@ import type { BlobId, SnapshotId } from '../repository/types.ts'
 import { setAttributes } from './attributes.ts'
 import { ByteBudget } from './byte-budget.ts'
 import { compareChunks, type Chunk, type ComparedChunk } from './chunks.ts'
-import { writeIntoHole, writeOver } from './content-file.ts'
+import { openDirect, writeIntoHole, writeOver } from './content-file.ts'
 import { errorOfCall } from './deliver.ts'
 import { openDisk, type DiskContent } from './disk-content.ts'
 import { fetchBlobs } from './fetch-blobs.ts'
@@ -79,7 +79,12 @@ export async function restoreImage(repository: SnapshotReader, options: RestoreI
     try {
       const { descriptor, isNew } = openTarget(pathIn(directory, target.name), disk.sizeBytes, options.targetPath)
       try {
-        return await fillTarget(repository, descriptor, isNew, disk, options)
+        const direct = isNew ? openDirect(descriptor) : undefined
+        try {
+          return await fillTarget(repository, descriptor, direct, isNew, disk, options)
+        } finally {
+          if (direct !== undefined) fs.closeSync(direct)
+        }
       } finally {
         fs.closeSync(descriptor)
       }
@@ -139,7 +144,7 @@ function assertSuitable(status: fs.BigIntStats, shownPath: string): void {
 }
 
 async function fillTarget(
-  repository: SnapshotReader, descriptor: number, isNew: boolean, disk: DiskContent, options: RestoreImageOptions,
+  repository: SnapshotReader, descriptor: number, direct: number | undefined, isNew: boolean, disk: DiskContent, options: RestoreImageOptions,
 ): Promise<RestoreImageResult> {
   const { signal } = options
   const warnings = new RestoreWarnings()
@@ -152,7 +157,7 @@ async function fillTarget(
   const restoreWindow = async (window: ReadonlyMap<BlobId, readonly Chunk[]>): Promise<void> => {
     await fetchBlobs(repository, 'data', window.keys(), {
       // What is there already is compared before anything is written, which is not left to the threads.
-      wants: (id) => (isNew ? { targets: (window.get(id) ?? []).map(({ offset }) => ({ descriptor, offset, isAwaited: true })), release: () => undefined } : undefined),
+      wants: (id) => (isNew ? { targets: (window.get(id) ?? []).map(({ offset }) => ({ descriptor, offset, isAwaited: true, direct })), release: () => undefined } : undefined),
       onDelivered(id, outcomes) {
         for (const [i, { length }] of (window.get(id) ?? []).entries()) {
           const failed = outcomes[i]?.failed

@@ -237,7 +237,10 @@ export class BlobCrew {
     if (this.#staysInPlace(plainBytes)) {
       const memory = new Uint8Array(rangeBytes)
       await read(memory)
-      return inPlace<BlobDelivery[]>((tell) => deliverBlobs(this.#sealer, memory.buffer, ids, orders, tell))
+      return new Promise((resolve, reject) => {
+        deliverBlobs(this.#sealer, memory.buffer, ids, orders, (told) => ('error' in told ? reject(told.error as Error) : resolve(told.answer)))
+        hashLanes.finish()
+      })
     }
     const slab = await this.#slabs.take(rangeBytes)
     try {

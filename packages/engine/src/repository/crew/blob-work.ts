@@ -13,6 +13,7 @@ import { frameBytesMax, primitives } from '../../crypto/primitives.ts'
 import { looksIncompressible } from '../../crypto/zstd.ts'
 import type { ZstdLevel } from '../../crypto/zstd.ts'
 import { Failure } from '../../failure.ts'
+import { loadForeignFunctions } from '../../foreign-functions.ts'
 import type { BlobId, BlobType } from '../types.ts'
 
 const ID_BYTES = 32
@@ -105,23 +106,28 @@ export function hashSlots(slots: readonly Omit<FilledSlot, 'type'>[], end: End):
 }
 
 const PIECE_BYTES_MIN = 64 * 1024
+/** Where pieces begin in memory, so that a disk can be written from them without a copy. */
+const PIECE_ALIGNMENT = 4096
+const ffi = loadForeignFunctions()
 
 /** Memory of a thread for what does not last, used again and again. */
 class Scratch {
-  #free: ArrayBuffer[] = []
+  readonly #free: Uint8Array[] = []
 
   take(length: number): Uint8Array {
-    const fitting = this.#free.findIndex(({ byteLength }) => byteLength >= length)
+    const fitting = this.#free.findIndex((piece) => piece.length >= length)
     // One that is too short makes room for a longer one.
-    const [memory] = this.#free.splice(Math.max(0, fitting), 1)
-    if (memory !== undefined && memory.byteLength >= length) return new Uint8Array(memory, 0, length)
+    const [piece] = this.#free.splice(Math.max(0, fitting), 1)
+    if (piece !== undefined && piece.length >= length) return piece.subarray(0, length)
     let bytes = PIECE_BYTES_MIN
     while (bytes < length) bytes *= 2
-    return new Uint8Array(new ArrayBuffer(bytes), 0, length)
+    const memory = new ArrayBuffer(bytes + PIECE_ALIGNMENT)
+    const misalignment = ffi === undefined ? 0 : Number(ffi.getRawPointer(memory) % BigInt(PIECE_ALIGNMENT))
+    return new Uint8Array(memory, PIECE_ALIGNMENT - misalignment, length)
   }
 
-  give({ buffer }: Uint8Array): void {
-    this.#free.push(buffer as ArrayBuffer)
+  give({ buffer, byteOffset }: Uint8Array): void {
+    this.#free.push(new Uint8Array(buffer, byteOffset, buffer.byteLength - PIECE_ALIGNMENT))
   }
 }
 
@@ -208,18 +214,19 @@ export function openStored(
 const MISNAMED = { damage: 'content does not match id' }
 
 /**
- * As `openStored`, but the hash comes about beside others, and the plaintext lies in memory of the thread for the time of the call that it is told by.
- * The id must stay until then.
+ * As `openStored`, but the hash comes about beside others, and the plaintext lies in memory of the thread until the call that it is told by, or its
+ * promise, has come to its end. The promise must not fail; the id must stay until the call.
  */
-export function openBriefly(sealer: Sealer, id: Uint8Array, form: StoredForm, stored: Uint8Array, take: (opened: Opened) => void): void {
+export function openBriefly(sealer: Sealer, id: Uint8Array, form: StoredForm, stored: Uint8Array, take: (opened: Opened) => void | Promise<void>): void {
   const opened = openUnproven(sealer, form, stored, (length) => scratch.take(length))
   if ('damage' in opened) {
-    take(opened)
+    void take(opened)
     return
   }
   const { plaintext } = opened
   hashLanes.add(plaintext, (hash) => {
-    take(Buffer.compare(hash, id) === 0 ? opened : MISNAMED)
-    scratch.give(plaintext)
+    const taking = take(Buffer.compare(hash, id) === 0 ? opened : MISNAMED)
+    if (taking === undefined) scratch.give(plaintext)
+    else void taking.then(() => scratch.give(plaintext))
   })
 }
