@@ -5,7 +5,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
 import {
-  findDataRegion, findDescriptor, findOpenStatus, findStatus, findXattr, listDirectory, listXattrs, makeNode, pathIn, punchHole, readOwnerNames, removeXattr, S_IFCHR, S_IFIFO,
+  closeDescriptor, findDataRegion, findDescriptor, findOpenStatus, findStatus, findXattr, listDirectory, listXattrs, makeNode, pathIn, punchHole, readOwnerNames, removeXattr, S_IFCHR, S_IFIFO,
   setTimes, setXattr, sizeOf,
 } from './posix.ts'
 
@@ -196,7 +196,7 @@ test('a name is opened in its directory, and what is open is described like the 
     assert.equal(BigInt(status?.mtimeSeconds ?? 0) * 1_000_000_000n + BigInt(status?.mtimeNanoseconds ?? 0), mtimeNs)
     for (const other of ['link', 'missing', 'x'.repeat(256)]) assert.equal(findDescriptor(held, other, O_RDONLY | O_NOFOLLOW), undefined)
   } finally {
-    if (descriptor !== undefined) fs.closeSync(descriptor)
+    if (descriptor !== undefined) closeDescriptor(descriptor)
     fs.closeSync(held)
   }
 })

@@ -70,6 +70,7 @@ const libc = ffi.dlopen(null, {
   getxattr: { return: 'i64', arguments: ['pointer', 'pointer', 'pointer', 'u64'] },
   setxattr: { return: 'i32', arguments: ['pointer', 'pointer', 'pointer', 'u64', 'i32'] },
   removexattr: { return: 'i32', arguments: ['pointer', 'pointer'] },
+  close: { return: 'i32', arguments: ['i32'] },
   lseek: { return: 'i64', arguments: ['i32', 'i64', 'i32'] },
   posix_fadvise: { return: 'i32', arguments: ['i32', 'i64', 'i64', 'i32'] },
   sync_file_range: { return: 'i32', arguments: ['i32', 'i64', 'i64', 'u32'] },
@@ -198,13 +199,18 @@ function readStatus(descriptor: number, name: Buffer, flags: number): FileStatus
 /**
  * Opens a name, each byte of it a character, in a directory that is held open: half the time of `open` on `pathIn`. Undefined for what
  * does not open, and where the system has no such call; whoever wants to know why opens it the other way.
- * @param mode of a file that is made
+ * It is closed by `closeDescriptor`: a thread of Node warns of descriptors that it closes and has not opened.
  */
-export function findDescriptor(directoryDescriptor: number, latin1Name: string, flags: number, mode = 0): number | undefined {
+export function findDescriptor(directoryDescriptor: number, latin1Name: string, flags: number): number | undefined {
   if (OPENAT_NUMBER === undefined || latin1Name.length > NAME_BYTES_MAX) return undefined
   statusName[statusName.write(latin1Name, 'latin1')] = 0
-  const descriptor = call(OPENAT_NUMBER, directoryDescriptor, statusName, flags | O_CLOEXEC, mode, null)
+  const descriptor = call(OPENAT_NUMBER, directoryDescriptor, statusName, flags | O_CLOEXEC, 0, null)
   return descriptor < 0 ? undefined : descriptor
+}
+
+/** Closes what `findDescriptor` has opened. */
+export function closeDescriptor(descriptor: number): void {
+  if (libc.close(descriptor) !== 0) throw systemError('close', descriptor)
 }
 
 /** What a directory holds. */

@@ -4,7 +4,7 @@
  * its attributes and closed at once.
  */
 import * as fs from 'node:fs'
-import { findDescriptor, pathIn } from '../posix/posix.ts'
+import { pathIn } from '../posix/posix.ts'
 import { setAttributes, type AttributesOf } from './attributes.ts'
 import { writeIntoHoleNow, writeToDisk } from './content-file.ts'
 import type { RestoreWarningCode } from './restore-warnings.ts'
@@ -78,8 +78,7 @@ function makeFile(plaintext: Uint8Array, { directory, name, attributes }: FileTo
   const reports: [RestoreWarningCode, string][] = []
   let descriptor: number | undefined
   try {
-    // What does not open is tried the long way, which says why.
-    descriptor = findDescriptor(directory, name, NEW_FILE, PRIVATE_FILE) ?? fs.openSync(pathIn(directory, Buffer.from(name, 'latin1')), NEW_FILE, PRIVATE_FILE)
+    descriptor = fs.openSync(pathIn(directory, Buffer.from(name, 'latin1')), NEW_FILE, PRIVATE_FILE)
     // Zeros at the end are not written.
     if (writeIntoHoleNow(descriptor, plaintext, 0) < plaintext.length) fs.ftruncateSync(descriptor, plaintext.length)
     setAttributes(descriptor, attributes, (code, reason) => reports.push([code, reason]))

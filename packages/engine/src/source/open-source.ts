@@ -4,7 +4,7 @@
  * descriptor. Reading leaves no trace in access times where the system lets us.
  */
 import * as fs from 'node:fs'
-import { findDescriptor, findOpenStatus, type FileStatus } from '../posix/posix.ts'
+import { closeDescriptor, findDescriptor, findOpenStatus, type FileStatus } from '../posix/posix.ts'
 import { systemCodeOf } from './source-errors.ts'
 
 const { O_DIRECTORY, O_NOATIME, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = fs.constants
@@ -58,7 +58,7 @@ class Found implements FoundSource {
   }
 
   [Symbol.dispose](): void {
-    fs.closeSync(this.descriptor)
+    closeDescriptor(this.descriptor)
   }
 }
 
@@ -68,7 +68,7 @@ export function findSource(directoryDescriptor: number, latin1Name: string): Fou
   if (descriptor === undefined) return undefined
   const status = findOpenStatus(descriptor)
   if (status !== undefined) return new Found(descriptor, status)
-  fs.closeSync(descriptor)
+  closeDescriptor(descriptor)
   return undefined
 }
 
