@@ -29,6 +29,11 @@ export function formatTime(micros: Micros): string {
   return new Date(ms).toISOString().slice(0, 23) + String(rest).padStart(3, '0')
 }
 
+/** Reads what `formatTime` has written. */
+export function parseFormattedTime(text: string): Micros {
+  return Date.parse(`${text.slice(0, 23)}Z`) * MICROS_PER_MS + Number(text.slice(23))
+}
+
 export function formatTimeOrNull(micros: Micros | null): string | null {
   return micros === null ? null : formatTime(micros)
 }

@@ -348,7 +348,7 @@ export async function findReadableBackup(db: Reader, projectId: ProjectId, backu
 }
 
 /** The values that `PageStart.after` takes: those of the order's keys in one row. */
-export function placeInOrder(order: readonly SortTerm[], row: Row<'backups'>): Place {
+export function placeInOrder(order: readonly SortTerm[], row: Pick<Row<'backups'>, SortKey>): Place {
   return order.map(({ key }) => row[key] ?? PROTECTED_NEVER)
 }
 

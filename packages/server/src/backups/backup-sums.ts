@@ -35,7 +35,7 @@ export function sumsOfCall(memory: SumMemory, projectId: ProjectId, revision: nu
   const made = new Map<string, Promise<unknown>>()
 
   function once<Sum>(kind: string, filter: BackupFilter, add: () => Promise<Sum>): Promise<Sum> {
-    const key = `${projectId} ${kind} ${textOf(filter)}`
+    const key = `${projectId} ${kind} ${textOfFilter(filter)}`
     const known = made.get(key) ?? recall(key)
     if (known !== undefined) return known as Promise<Sum>
     const sum = add()
@@ -72,7 +72,8 @@ export function sumsOfCall(memory: SumMemory, projectId: ProjectId, revision: nu
 
 const texts = new WeakMap<BackupFilter, string>()
 
-function textOf(filter: BackupFilter): string {
+/** Equal for filters that ask for the same. */
+export function textOfFilter(filter: BackupFilter): string {
   let text = texts.get(filter)
   if (text === undefined) texts.set(filter, text = JSON.stringify(filter))
   return text

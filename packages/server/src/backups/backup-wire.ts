@@ -29,6 +29,13 @@ export function idsOfDocuments(documents: Uint8Array): BackupId[] {
   return ids
 }
 
+/** The last of some documents. */
+export function lastOfDocuments(documents: Uint8Array): Backup | undefined {
+  const bytes = asBuffer(documents)
+  const at = bytes.lastIndexOf(BEFORE_ID)
+  return at < 0 ? undefined : JSON.parse(bytes.toString('utf8', at)) as Backup
+}
+
 function documentsToWire({ documents, replicationRecords }: BackupPage): Uint8Array[] {
   if (replicationRecords.length === 0) return [documents]
   const records = Map.groupBy(replicationRecords, (record) => record.backup_id)

@@ -41,6 +41,12 @@ for (const sort of ['created_at', 'name:asc', 'protected_at', 'status,created_at
     const all: BackupId[] = []
     for (let offset = 0; offset < 3000; offset += 300) all.push(...(await idsAt({ sort, offset, limit: 300 }, memory)).ids)
     assert.equal(new Set(all).size, 3000)
+    // From where pages ended, and from between.
+    for (const limit of [70, 33]) {
+      for (let offset = 0; offset < 2000; offset += limit) {
+        assert.deepEqual(await idsAt({ sort, offset, limit }, memory), { ids: all.slice(offset, offset + limit), count: 3000 }, String(offset))
+      }
+    }
     for (const offset of [999, 1000, 1001, 1999, 2000, 2500, 2960, 2999]) {
       for (const each of [memory, openListMemory()]) {
         assert.deepEqual(await idsAt({ sort, offset, limit: 40 }, each), { ids: all.slice(offset, offset + 40), count: 3000 }, String(offset))
@@ -53,11 +59,12 @@ for (const sort of ['created_at', 'name:asc', 'protected_at', 'status,created_at
 test('a far page follows a change, whether it comes before the call or in the middle of it', async () => {
   const memory = openListMemory()
   const query = { offset: 2900, limit: 40 }
+  await idsAt({ offset: 2860, limit: 40 }, memory)
   const { ids: [removed] } = await idsAt(query, memory)
   assert.ok(removed !== undefined)
   const kept = await db.selectFrom('backups').selectAll().where('id', '=', removed).executeTakeFirstOrThrow()
   const middle = await idsAt(query, {
-    ...memory,
+    ...openListMemory(),
     async findStart(...call) {
       const start = await openListMemory().findStart(...call)
       await db.deleteFrom('backups').where('id', '=', kept.id).execute()

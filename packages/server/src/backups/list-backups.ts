@@ -1,5 +1,5 @@
 import type { ListBackupsQuery } from '@opencbr/contract'
-import { parseTime, type Micros } from '../clock.ts'
+import { parseFormattedTime, parseTime, type Micros } from '../clock.ts'
 import type { BackupStatus, Row } from '../db/schema.ts'
 import type { Deps } from '../deps.ts'
 import { readEnterpriseProjects } from '../enterprise-projects.ts'
@@ -8,12 +8,13 @@ import type { BackupId, CheckpointId, ProjectId, ResourceId, VaultId } from '../
 import { openBackupFences, type FindStart } from './backup-fences.ts'
 import {
   countBackupRows, findBackupRevision, findVisibleBackup, listBackupDocuments, piecesBehind, placeInOrder, rolesOf,
-  type BackupFilter, type Ownership, type PageDocuments, type PagePlan, type PageStart, type Role,
+  type BackupFilter, type Ownership, type PageDocuments, type PagePlan, type PageStart, type Place, type Role,
 } from './backup-list-store.ts'
 import { parseOrder, type SortTerm } from './backup-order.ts'
 import { SUMS_OF_NOW, sumsOfCall, type SumMemory, type Sums } from './backup-sums.ts'
 import { listReplicationRecords } from './backup-store.ts'
-import { idsOfDocuments } from './backup-wire.ts'
+import { idsOfDocuments, lastOfDocuments } from './backup-wire.ts'
+import { openPageEnds, type PageEnds } from './page-ends.ts'
 import { narrowestIndex, planByNarrowest, planRole, planShared, type RolePlan } from './plan-backup-page.ts'
 
 const LIMIT_MAX = 1000
@@ -39,10 +40,11 @@ export interface BackupPage {
 export interface ListMemory {
   readonly sums: SumMemory
   readonly findStart: FindStart
+  readonly ends: PageEnds
 }
 
 export function openListMemory(): ListMemory {
-  return { sums: new Map(), findStart: openBackupFences() }
+  return { sums: new Map(), findStart: openBackupFences(), ends: openPageEnds() }
 }
 
 /** A query that has been read: two that ask for the same are equal as JSON. */
@@ -79,7 +81,7 @@ export async function listBackups(
   const revision = readRevision ?? await findBackupRevision(db, projectId)
   const start = marker === undefined ? { offset } : await findMarker(db, projectId, filter, order, marker)
   const sums = sumsOfCall(memory.sums, projectId, revision)
-  const list: List = { db, sums, findStart: memory.findStart, revision, projectId, filter, order }
+  const list: List = { db, sums, findStart: memory.findStart, ends: memory.ends, revision, projectId, filter, order }
   const page = start === undefined ? EMPTY : await listByStatus(list, start, limit)
   const isCurrent = (page.revision ?? await findBackupRevision(db, projectId)) === revision
   if (isCurrent) sums.keep()
@@ -100,6 +102,7 @@ interface List {
   readonly db: Deps['db']
   readonly sums: Sums
   readonly findStart: FindStart
+  readonly ends: PageEnds
   readonly projectId: ProjectId
   /** Read since the call came. */
   readonly revision: number
@@ -166,7 +169,23 @@ function joinPages(pages: readonly Page[]): Page {
 
 async function listPage(list: List, start: PageStart, limit: number): Promise<Page> {
   const plan = await planPage(list, Math.min(start.offset, OFFSET_FAR) + limit)
-  return start.offset > OFFSET_FAR && plan.isOrdered ? listFarPage(list, plan, start.offset, limit) : readPage(list, plan, start, limit)
+  if (!plan.isOrdered || start.after !== undefined) return readPage(list, plan, start, limit)
+  const { ends, projectId, revision, filter, order } = list
+  const near = ends.find(projectId, revision, filter, order, start.offset)
+  const page = near !== undefined ? await listFromPlace(list, plan, start.offset, near, limit)
+    : start.offset > OFFSET_FAR ? await listFarPage(list, plan, start.offset, limit) : await readPage(list, plan, start, limit)
+  if (page.revision === revision && page.rows > 0) {
+    ends.remember(projectId, revision, filter, order, start.offset + page.rows, () => placeOfLast(order, page))
+  }
+  return page
+}
+
+function placeOfLast(order: readonly SortTerm[], { documents }: Page): Place | undefined {
+  const last = lastOfDocuments(documents)
+  return last === undefined ? undefined : placeInOrder(order, {
+    id: last.id as BackupId, name: last.name, status: last.status, created_at: parseFormattedTime(last.created_at), updated_at: parseFormattedTime(last.updated_at ?? last.created_at),
+    protected_at: last.protected_at === null ? null : parseFormattedTime(last.protected_at),
+  })
 }
 
 async function planPage(list: List, needed: number): Promise<PagePlan> {
@@ -205,10 +224,14 @@ async function readPage(list: List, plan: PagePlan, start: PageStart, limit: num
   return joinPages(pages)
 }
 
-/** Enters the list near the page. Steps over every row when something changed meanwhile, since the place may then be another. */
 async function listFarPage(list: List, plan: PagePlan, offset: number, limit: number): Promise<Page> {
   const { db, findStart, revision, projectId, filter, order } = list
-  const start = await findStart(db, projectId, revision, filter, order, plan, offset)
+  return listFromPlace(list, plan, offset, await findStart(db, projectId, revision, filter, order, plan, offset), limit)
+}
+
+/** Enters the list near the page. Steps over every row when something changed meanwhile, since the place may then be another. */
+async function listFromPlace(list: List, plan: PagePlan, offset: number, start: PageStart | undefined, limit: number): Promise<Page> {
+  const { db, revision, projectId } = list
   const page = start === undefined ? EMPTY : await readPage(list, plan, start, limit)
   if ((page.revision ?? await findBackupRevision(db, projectId)) === revision) return page
   return readPage(list, plan, { offset }, limit)
