@@ -120,14 +120,17 @@ export async function listBackupDocuments(
   const { equalKeys, ...place } = start
   const values = { ...valuesOf(projectId, filter), ...place, limit }
   const most = mostRows(db, start.offset + limit)
-  const shape = `documents ${shapeOf(order, plan, equalKeys)} ${most}`
   const prepared = preparedReadsOf(db)
   if (prepared !== undefined) {
-    const statement = statementOf(db, `${shape} row by row`, values, (slots) => db.selectFrom(pageRows(db, slots, order, plan, equalKeys, most).as('page'))
-      .select([documentOfPage(db, slots, plan).as('document'), revisionOf(db, slots).as('revision')]))
+    // Rows that are skipped need not be read, only their places in the index; PostgreSQL has to be told.
+    const steps = { ...plan, isOrdered: plan.isOrdered && start.offset <= limit }
+    const statement = statementOf(db, `documents row by row ${shapeOf(order, steps, equalKeys)} ${most}`, values, (slots) => (
+      db.selectFrom(pageRows(db, slots, order, steps, equalKeys, most).as('page'))
+        .select([documentOfPage(db, slots, steps).as('document'), revisionOf(db, slots).as('revision')])))
     const { bytes, rows, last } = await prepared.join(statement, limit * DOCUMENT_BYTES)
     return { documents: bytes, rows, revision: last === undefined ? undefined : Number(last) }
   }
+  const shape = `documents ${shapeOf(order, plan, equalKeys)} ${most}`
   const [page] = await runStatement(db, shape, values, (slots) => {
     const joined = sql<Uint8Array | string | null>`${sql.raw(JOIN[dialectOf(db)])}(${documentOfPage(db, slots, plan)}, ',')`
     return db.selectFrom(pageRows(db, slots, order, plan, equalKeys, most).as('page'))
