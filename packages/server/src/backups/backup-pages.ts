@@ -17,10 +17,11 @@ const SHORT_ROWS_MAX = 100
 
 /**
  * Whether a page is made sooner than another thread is asked for it, however many backups there are and whatever stands in them:
- * few rows, which follow each other in an index, with none between them that a filter would leave out.
+ * few rows, which follow each other in an index, with none between them that a filter would leave out. Their replication records, if those
+ * are asked for, are few as well.
  */
-export function isShortPage({ filter, order, limit, withReplication }: BackupListing): boolean {
-  if (limit > SHORT_ROWS_MAX || withReplication || filter.ownership !== 'own') return false
+export function isShortPage({ filter, order, limit }: BackupListing): boolean {
+  if (limit > SHORT_ROWS_MAX || filter.ownership !== 'own') return false
   const { ownership: _, ...conditions } = filter
   // A key and the id, both in one direction; indexes have no others.
   return order.length <= 2 && order.every(({ direction }) => direction === order[0]?.direction) && Object.values(conditions).every((each) => each === undefined)
