@@ -23,13 +23,14 @@ export function takeScryptThreads(count: number): MixLanes[] {
 
 function startThread(): MixLanes {
   const worker = new Worker(new URL('./scrypt-worker.ts', import.meta.url), { execArgv: [] })
-  worker.unref()
   const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
   // Whoever gives it work hears of it.
   promise.catch(() => undefined)
   worker.once('message', resolve)
   worker.once('error', reject)
   worker.once('exit', () => reject(new Error('A thread that derives a key ended.')))
+  // Last: to listen for messages keeps the process, too.
+  worker.unref()
   return (work) => {
     worker.ref()
     worker.postMessage(work, [])

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { scryptSync } from 'node:crypto'
 import { test } from 'node:test'
 import { scrypt } from './scrypt.ts'
@@ -19,4 +20,10 @@ test('threads that were started before work for one key, and the next one gets o
   const expected = scryptSync('password', salt, 64, { ...cost, maxmem: 2 ** 28 })
   assert.deepEqual(await scrypt('password', salt, 64, cost), expected)
   assert.deepEqual(await scrypt('password', salt, 64, cost), expected)
+})
+
+test('threads that were started and are not needed do not keep the process from ending', () => {
+  const program = `import(${JSON.stringify(new URL('./scrypt-threads.ts', import.meta.url).href)}).then((threads) => threads.prepareScryptThreads())`
+  const { status, signal, stderr } = spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', '-e', program], { encoding: 'utf8', timeout: 60_000 })
+  assert.deepEqual([status, signal, stderr], [0, null, ''])
 })

@@ -1,5 +1,4 @@
-import { createSealer } from '../crypto/envelope.ts'
-import type { SealingKey } from '../crypto/envelope.ts'
+import type { Sealer, SealingKey } from '../crypto/envelope.ts'
 import { areKdfParameters, deriveKey } from '../crypto/kdf.ts'
 import type { KdfParameters } from '../crypto/kdf.ts'
 import { isObject, isWhole, parseJson } from './json.ts'
@@ -21,11 +20,17 @@ function fromBase64(text: unknown, length: number): Uint8Array | undefined {
   return bytes.length === length ? bytes : undefined
 }
 
+/** Ciphers and what they need are loaded once other threads have begun to derive the key, not before. */
+async function openSealer(password: string, salt: Uint8Array, kdf: KdfParameters): Promise<Sealer> {
+  const [key, { createSealer }] = await Promise.all([deriveKey(password, salt, kdf), import('../crypto/envelope.ts')])
+  return createSealer(key)
+}
+
 /** Wraps a master key under a password: the content of a new file in `keys/`. */
 export async function encodeKeyFile(
   master: SealingKey, password: string, salt: Uint8Array, kdf: KdfParameters, origin: KeyFileOrigin,
 ): Promise<Uint8Array> {
-  const sealer = createSealer(await deriveKey(password, salt, kdf))
+  const sealer = await openSealer(password, salt, kdf)
   const plaintext = JSON.stringify({
     mac: { k: base64(master.macK), r: base64(master.macR) },
     encrypt: base64(master.encrypt),
@@ -56,7 +61,7 @@ export async function openKeyFile(content: Uint8Array, password: string): Promis
   if (!isWhole(N, 2 ** 31) || !isWhole(r, 2 ** 16) || !isWhole(p, 2 ** 16) || typeof data !== 'string') return 'unusable'
   const salt = fromBase64(saltText, SALT_BYTES)
   if (salt === undefined || !areKdfParameters({ N, r, p })) return 'unusable'
-  const plaintext = createSealer(await deriveKey(password, salt, { N, r, p })).open(Buffer.from(data, 'base64'))
+  const plaintext = (await openSealer(password, salt, { N, r, p })).open(Buffer.from(data, 'base64'))
   if (plaintext === undefined) return 'wrong-password'
   const master = parseJson(plaintext)
   if (!isObject(master) || !isObject(master.mac)) return 'unusable'
