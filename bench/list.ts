@@ -1,6 +1,6 @@
 /**
  * `bench/list.ts [--backups N] [--projects N] [--database postgres|URL] [--servers N] [--seconds S] [--rounds N] [--only PATTERN] [--bare N]
- * [--list-threads N] [--soak MINUTES] [--data DIR] [--quick]`: how fast the listing of backups is, over a populated catalogue.
+ * [--share PART] [--list-threads N] [--soak MINUTES] [--data DIR] [--quick]`: how fast the listing of backups is, over a populated catalogue.
  *
  * The first table holds throughput against bare `node:http` servers that answer the same bytes: one process, and as many as
  * `--bare` says, which is how many cores ours may use. Each query runs against all of them in turns, several rounds long, so that
@@ -10,7 +10,8 @@
  * The second table holds how long single answers take, for every kind of filter, order and place in the list,
  * no page asked for twice. The third is about writing: the server records finished backups and takes backups out, with its own
  * functions, while clients read from it; `--data` keeps what that changes. With two servers on one PostgreSQL another table shows what
- * both do together.
+ * both do together; `--share 0.2` gives each of them a fifth of a processor, so that the servers are what there is too little of, and not the
+ * machine that they share with the database and the load (needs root).
  *
  * Servers, peers and load are processes of their own. `--only` chooses lines by their names. `--data` keeps a directory for the
  * next run, since a million rows take a minute or two to make; so does `--database URL`.
@@ -26,6 +27,7 @@ import { startPostgresServer } from '@opencbr/testkit'
 import { startBareServers } from './support/bare-server.ts'
 import { runLoad, startLoad, type LoadRequest, type LoadResult } from './support/load-generator.ts'
 import { childrenOf, residentMb } from './support/processes.ts'
+import { limitProcessor } from './support/processor-share.ts'
 import { serveDirectory, type ServedDirectory, type ServedProject } from './support/served-directory.ts'
 import { serveWriting, type WritingServer } from './support/writing-server.ts'
 
@@ -49,7 +51,7 @@ const { values: options } = parseArgs({
   options: {
     backups: { type: 'string' }, projects: { type: 'string', default: '1' }, database: { type: 'string' }, servers: { type: 'string', default: '1' },
     seconds: { type: 'string' }, rounds: { type: 'string' }, only: { type: 'string', default: '' }, bare: { type: 'string' },
-    'list-threads': { type: 'string' }, soak: { type: 'string', default: '0' }, data: { type: 'string' }, quick: { type: 'boolean', default: false },
+    'list-threads': { type: 'string' }, soak: { type: 'string', default: '0' }, share: { type: 'string' }, data: { type: 'string' }, quick: { type: 'boolean', default: false },
   },
 })
 const backups = Number(options.backups ?? (options.quick ? 10_000 : 1_000_000))
@@ -281,7 +283,10 @@ async function measureTogether(serveOptions: readonly string[]): Promise<void> {
       // A server on a shared catalogue needs the catalogue's key; the user to log in with is the first one's.
       for (const name of ['master.key', 'bootstrap.json']) await copyFile(join(dataDir, name), join(own, name))
     }
-    servers.push(stack.use(await serveDirectory(index === 0 ? dataDir : own, serveOptions)))
+    const server = await serveDirectory(index === 0 ? dataDir : own, serveOptions)
+    // Things are given back in the opposite order: the server ends before its group.
+    if (options.share !== undefined) stack.use(await limitProcessor(server.pid, Number(options.share)))
+    servers.push(stack.use(server))
   }
   const [first] = servers
   if (first === undefined) return
