@@ -201,10 +201,10 @@ function readStatus(descriptor: number, name: Buffer, flags: number): FileStatus
  * does not open, and where the system has no such call; whoever wants to know why opens it the other way.
  * It is closed by `closeDescriptor`: a thread of Node warns of descriptors that it closes and has not opened.
  */
-export function findDescriptor(directoryDescriptor: number, latin1Name: string, flags: number): number | undefined {
+export function findDescriptor(directoryDescriptor: number, latin1Name: string, flags: number, mode = 0): number | undefined {
   if (OPENAT_NUMBER === undefined || latin1Name.length > NAME_BYTES_MAX) return undefined
   statusName[statusName.write(latin1Name, 'latin1')] = 0
-  const descriptor = call(OPENAT_NUMBER, directoryDescriptor, statusName, flags | O_CLOEXEC, 0, null)
+  const descriptor = call(OPENAT_NUMBER, directoryDescriptor, statusName, flags | O_CLOEXEC, mode, null)
   return descriptor < 0 ? undefined : descriptor
 }
 

@@ -1,11 +1,14 @@
 import * as fs from 'node:fs'
 import { chmodBitsFrom, parseTreeTime } from '../format/tree-values.ts'
 import type { TreeNode } from '../format/tree.ts'
-import { findXattr, listXattrs, removeXattr, setTimes, setXattr } from '../posix/posix.ts'
+import {
+  findOpenStatus, findXattr, listXattrs, removeXattr, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, setTimes, setXattr, type FileStatus,
+} from '../posix/posix.ts'
 import type { RestoreWarningCode } from './restore-warnings.ts'
 import { reasonOf } from './system-errors.ts'
 
 const PERMISSIONS = 0o7777
+const NANOSECONDS_PER_SECOND = 1_000_000_000n
 const SETUID_AND_SETGID = 0o6000
 const ACCESS_LIST = 'system.posix_acl_access'
 
@@ -22,14 +25,15 @@ export type ReportAttribute = (code: RestoreWarningCode, reason: string) => void
  * themselves may come after the times.
  */
 export function setAttributes(descriptor: number, node: AttributesOf, report: ReportAttribute): void {
-  const status = fs.fstatSync(descriptor, { bigint: true })
+  const status = findOpenStatus(descriptor) ?? statusOf(descriptor)
+  const kind = status.mode & S_IFMT
   // Whatever is not opened for its content is opened with O_PATH, on which these calls do not work.
-  const isPlain = status.isFile() || status.isDirectory()
+  const isPlain = kind === S_IFREG || kind === S_IFDIR
   const through = `/proc/self/fd/${descriptor}`
 
   let ownerIsRight = true
   let modeMayHaveChanged = false
-  if (Number(status.uid) !== node.uid || Number(status.gid) !== node.gid) {
+  if (status.uid !== node.uid || status.gid !== node.gid) {
     modeMayHaveChanged = true
     try {
       if (isPlain) fs.fchownSync(descriptor, node.uid, node.gid)
@@ -42,14 +46,14 @@ export function setAttributes(descriptor: number, node: AttributesOf, report: Re
 
   if (setExtendedAttributes(descriptor, node, report)) modeMayHaveChanged = true
 
-  if (!status.isSymbolicLink()) {
+  if (kind !== S_IFLNK) {
     let bits = chmodBitsFrom(node.mode)
     if (!ownerIsRight && (bits & SETUID_AND_SETGID) !== 0) {
       // The program would run with the rights of somebody it never belonged to.
       bits &= ~SETUID_AND_SETGID
       report('mode.reduced', '')
     }
-    if (modeMayHaveChanged || (Number(status.mode) & PERMISSIONS) !== bits) {
+    if (modeMayHaveChanged || (status.mode & PERMISSIONS) !== bits) {
       try {
         if (isPlain) fs.fchmodSync(descriptor, bits)
         else fs.chmodSync(through, bits)
@@ -60,6 +64,18 @@ export function setAttributes(descriptor: number, node: AttributesOf, report: Re
   }
 
   setNodeTimes(descriptor, node, status, report)
+}
+
+type Status = Pick<FileStatus, 'mode' | 'uid' | 'gid' | 'mtimeSeconds' | 'mtimeNanoseconds'>
+
+/** What of it is needed here, where `findOpenStatus` does not tell. */
+function statusOf(descriptor: number): Status {
+  const { mode, uid, gid, mtimeNs } = fs.fstatSync(descriptor, { bigint: true })
+  const nanoseconds = ((mtimeNs % NANOSECONDS_PER_SECOND) + NANOSECONDS_PER_SECOND) % NANOSECONDS_PER_SECOND
+  return {
+    mode: Number(mode), uid: Number(uid), gid: Number(gid),
+    mtimeSeconds: Number((mtimeNs - nanoseconds) / NANOSECONDS_PER_SECOND), mtimeNanoseconds: Number(nanoseconds),
+  }
 }
 
 /** Returns whether something was set or removed that changes the permissions. */
@@ -105,7 +121,7 @@ function isOurs(name: string): boolean {
   return name.startsWith('user.') || name.startsWith('system.posix_acl_') || name === 'security.capability'
 }
 
-function setNodeTimes(descriptor: number, node: AttributesOf, status: fs.BigIntStats, report: ReportAttribute): void {
+function setNodeTimes(descriptor: number, node: AttributesOf, status: Status, report: ReportAttribute): void {
   const modifiedNs = parseTreeTime(node.mtime)
   const accessedNs = parseTreeTime(node.atime) ?? modifiedNs
   if (modifiedNs === undefined || accessedNs === undefined) {
@@ -113,7 +129,8 @@ function setNodeTimes(descriptor: number, node: AttributesOf, status: fs.BigIntS
     return
   }
   // Setting the owner or the permissions leaves these two as they are.
-  if (status.mtimeNs === modifiedNs && status.atimeNs === accessedNs) return
+  const presentNs = BigInt(status.mtimeSeconds) * NANOSECONDS_PER_SECOND + BigInt(status.mtimeNanoseconds)
+  if (presentNs === modifiedNs && fs.fstatSync(descriptor, { bigint: true }).atimeNs === accessedNs) return
   try {
     setTimes(descriptor, { accessedNs, modifiedNs })
   } catch (error) {

@@ -4,7 +4,8 @@
  * its attributes and closed at once.
  */
 import * as fs from 'node:fs'
-import { pathIn } from '../posix/posix.ts'
+import { chmodBitsFrom } from '../format/tree-values.ts'
+import { closeDescriptor, findDescriptor, pathIn } from '../posix/posix.ts'
 import { setAttributes, type AttributesOf } from './attributes.ts'
 import { writeIntoHoleNow, writeToDisk } from './content-file.ts'
 import type { RestoreWarningCode } from './restore-warnings.ts'
@@ -15,6 +16,8 @@ const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = fs.constants
 export const NEW_FILE = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
 /** What is made is private to the restore at first. */
 export const PRIVATE_FILE = 0o600
+/** Without what gives a program the rights of others, which is set in the end. */
+const PERMISSIONS_OF_ALL = 0o777
 
 /** A place in an open file that reads as zeros there. */
 export interface PlaceInFile {
@@ -34,6 +37,8 @@ export interface FileToMake {
   /** The bytes of its name, each as a character. */
   readonly name: string
   readonly attributes: AttributesOf
+  /** Whether nobody else can reach it, whatever its permissions are, until its directory gets its own. */
+  readonly isHidden: boolean
 }
 
 export type DeliveryTarget = PlaceInFile | FileToMake
@@ -74,11 +79,13 @@ function notInPlace(error: unknown): DeliveryOutcome {
   return { ...IN_PLACE, failed: failedCallOf(error) }
 }
 
-function makeFile(plaintext: Uint8Array, { directory, name, attributes }: FileToMake): DeliveryOutcome {
+function makeFile(plaintext: Uint8Array, { directory, name, attributes, isHidden }: FileToMake): DeliveryOutcome {
   const reports: [RestoreWarningCode, string][] = []
-  let descriptor: number | undefined
+  const mode = isHidden ? chmodBitsFrom(attributes.mode) & PERMISSIONS_OF_ALL : PRIVATE_FILE
+  const found = findDescriptor(directory, name, NEW_FILE, mode)
+  let descriptor = found
   try {
-    descriptor = fs.openSync(pathIn(directory, Buffer.from(name, 'latin1')), NEW_FILE, PRIVATE_FILE)
+    descriptor ??= fs.openSync(pathIn(directory, Buffer.from(name, 'latin1')), NEW_FILE, mode)
     // Zeros at the end are not written.
     if (writeIntoHoleNow(descriptor, plaintext, 0) < plaintext.length) fs.ftruncateSync(descriptor, plaintext.length)
     setAttributes(descriptor, attributes, (code, reason) => reports.push([code, reason]))
@@ -86,7 +93,8 @@ function makeFile(plaintext: Uint8Array, { directory, name, attributes }: FileTo
   } catch (error) {
     return { failed: failedCallOf(error), isMade: descriptor !== undefined, reports }
   } finally {
-    if (descriptor !== undefined) fs.closeSync(descriptor)
+    if (found !== undefined) closeDescriptor(found)
+    else if (descriptor !== undefined) fs.closeSync(descriptor)
   }
 }
 

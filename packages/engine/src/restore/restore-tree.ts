@@ -656,7 +656,10 @@ class TreeRestore {
     releases.push(() => held.release())
     const { mode, uid, gid, mtime, atime, extendedAttributes } = node
     // A name is a part of its directory's bytes, all of which would go along with it.
-    return { directory: held.descriptor, name: node.name.toString('latin1'), attributes: { mode, uid, gid, mtime, atime, extendedAttributes } }
+    return {
+      directory: held.descriptor, name: node.name.toString('latin1'), attributes: { mode, uid, gid, mtime, atime, extendedAttributes },
+      isHidden: directory.isNew,
+    }
   }
 
   #noteDelivery(target: Target, outcome: DeliveryOutcome | undefined): void {
