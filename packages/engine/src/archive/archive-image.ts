@@ -129,6 +129,7 @@ async function findStoredSegments(run: ArchiveRun, image: OpenImage, previous: T
 
 async function saveImage(run: ArchiveRun, image: OpenImage, previous: TreeNode | undefined): Promise<Saved> {
   const holes = image.isFile ? new DataMap(image.descriptor, image.bytes) : undefined
+  run.repository.expectWork(image.bytes)
   const zeroChunks = new ZeroChunks(run)
   const save = (start: number, end: number) => saveRange(run, new ImageChunks(run, image, holes, zeroChunks, start, end))
   let saved: Saved

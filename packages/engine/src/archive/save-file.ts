@@ -83,6 +83,7 @@ async function saveLong(
   run: ArchiveRun, zeroChunks: ZeroChunks, source: OpenSource, end: number, path: () => Buffer,
 ): Promise<{ bytes: number; content: Promise<FileContent> }> {
   const { descriptor, stat } = source
+  run.repository.expectWork(end)
   const holes = hasHoles(stat) ? new DataMap(descriptor, end) : undefined
   const blobIds: (BlobId | Promise<BlobId>)[] = []
   let position = 0

@@ -14,8 +14,8 @@ import type { CheckFindings } from './findings.ts'
 
 /** Programs make packs of at most 128 MiB, and one blob over that. */
 const PACK_BYTES_MAX = 512 * 1024 * 1024
-const PACK_BYTES_HELD_MAX = 48 * 1024 * 1024
-const PACKS_AT_ONCE = 3
+const PACK_BYTES_HELD_MAX = 80 * 1024 * 1024
+const PACKS_AT_ONCE = 4
 
 /** What the storage holds of the packs that the index names. */
 export interface StoredPacks {

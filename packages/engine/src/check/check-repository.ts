@@ -86,6 +86,7 @@ export async function checkRepository(repository: Repository, options: CheckOpti
   })
   if (!(await loadIndex(repository, findings, signal))) return result()
 
+  if (level === 'data' || level === 'packs') repository.expectWork(repository.indexFindings().packBytes * (options.samplePercent ?? 100) / 100)
   const health = new BlobHealthRecord(repository)
   const stored = await checkPackSizes(repository, findings, health, signal)
   const packs = stored.bytes.size

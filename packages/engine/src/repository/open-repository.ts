@@ -234,6 +234,8 @@ export function openWithKey({ storage: guarded, sealedConfig, masterKey }: Unloc
       }
     },
 
+    expectWork: (bytes) => crew.expect(bytes),
+
     locate: (type, id) => getLoaded().index.find(type, id),
     locateAll: (type, id) => getLoaded().index.findAll(type, id),
     indexedPacks: () => getLoaded().index.packs(),

@@ -57,6 +57,8 @@ export interface IndexFindings {
   readonly splitPackIds: ReadonlySet<PackId>
   /** Packs that several index files name alike, which costs nothing but space. */
   readonly repeatedPackIds: ReadonlySet<PackId>
+  /** Bytes of all packs, as far as their blobs tell. */
+  readonly packBytes: number
 }
 
 /**
@@ -77,6 +79,8 @@ export interface Repository extends BlobWriter, BlobReader, BlobDeliverer, Async
 
   /** Loads the index once; `reload` loads it anew, which also clears a failed writer. */
   loadIndex(options?: { readonly reload?: boolean; readonly signal?: AbortSignal }): Promise<void>
+  /** Says how many bytes of blobs are about to be saved, read or verified, so that threads for them can start at once. */
+  expectWork(bytes: number): void
   /** Every place where a blob lies; it may lie in several packs. */
   locateAll(type: BlobType, id: BlobId): BlobLocation[]
   /** All packs of the index, with their blobs. */

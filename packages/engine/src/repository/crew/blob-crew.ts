@@ -50,6 +50,9 @@ const OPENED_IN_PLACE_BYTES_MAX = 1024 * 1024
 /** Index files of so many bytes, one of the longest, take some forty milliseconds; a thread takes as long to start. */
 const IN_PLACE_INDEX_BYTES_MAX = 3 * 1024 * 1024
 
+/** Work on so many bytes is sure to keep all threads busy. */
+const STARTED_AHEAD_BYTES = 64 * 1024 * 1024
+
 /** A stored blob in a range of a pack, and where its plaintext is wanted. */
 export interface BlobToDeliver {
   readonly id: BlobId
@@ -270,6 +273,13 @@ export class BlobCrew {
   async verify(memory: SharedArrayBuffer, bytes: number, packId: PackId, table: PackTable): Promise<PackVerdict> {
     if (this.#staysInPlace(bytes)) return inPlace<PackVerdict>((tell) => verifyPack(this.#sealer, packId, new Uint8Array(memory, 0, bytes), table, tell))
     return workerPool.submit(this.#getKeyId(), { kind: 'verify', memory, bytes, packId, table }, bytes)
+  }
+
+  /** Has the threads come up while the first of so many bytes is still being fetched. */
+  expect(bytes: number): void {
+    if (bytes < STARTED_AHEAD_BYTES) return
+    this.#getKeyId()
+    workerPool.start()
   }
 
   /** Ends the crew's work; nothing may be under way any more. */

@@ -68,6 +68,11 @@ class WorkerPool {
     await Promise.all(workers.map(({ worker }) => worker.terminate()))
   }
 
+  /** Starts all workers now, for much that is to come: by the time that it does, they are up. */
+  start(): void {
+    while (this.#workers.size < this.#workersMax) this.#startWorker()
+  }
+
   /** @param weight how much there is to do, in bytes */
   submit<Kind extends Work['kind']>(keyId: number, work: Work & { kind: Kind }, weight: number): Promise<Answers[Kind]> {
     const running = this.#chooseWorker()
