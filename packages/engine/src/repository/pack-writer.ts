@@ -27,7 +27,8 @@ import type { BlobId, BlobType, PackId } from './types.ts'
 export const PACK_BYTES = 16 * 1024 * 1024
 /** A pack is closed before its header gets long, too. */
 export const PACK_BLOBS_MAX = 16_384
-const UPLOADS_MAX = 2
+/** Beside the one that the caller waits for. Forcing a pack to a disk and its name into a directory takes longer than filling the next one. */
+const UPLOADS_MAX = 4
 /** Index files are closed at this size, and after this time even when smaller. */
 export const INDEX_BLOBS_MAX = 50_000
 const INDEX_AGE_MS_MAX = 10 * 60_000
