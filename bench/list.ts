@@ -318,7 +318,7 @@ async function measureWrites(config: ServerConfig): Promise<void> {
     { name: `deleting vaults, ${removals} backups`, run: (server) => server.removeVaults(removals) },
   ]
   if (!steps.some(isChosen)) return
-  await using server = await serveWriting({ ...config, listThreads: Number(options['list-threads'] ?? cores) })
+  await using server = await serveWriting({ ...config, listThreads: Number(options['list-threads'] ?? Math.max(1, cores - 1)) })
   const [project] = server.projects
   if (project === undefined) return
   const pages: Page[] = Array.from({ length: VARIANTS }, (_, index) => ({ project, query: `limit=100&status=available&offset=${index * 3}` }))

@@ -40,9 +40,10 @@ export async function handOver(file, args) {
   // Translated and compiled code is kept, which halves the time that a short command takes. Where the
   // folder cannot be written, Node does without.
   const env = { NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'compiled'), ...process.env }
-  // A server runs for months: without these, memory that was once needed for young objects, or by one thread, stays taken.
+  // A server runs for months: without these, memory that was once needed for young objects, or by one thread, stays taken, and what is
+  // garbage may become as much as what is not.
   const serves = args.includes('serve')
-  const switches = ['--disable-warning=ExperimentalWarning', ...(serves ? ['--max-semi-space-size=4'] : [])]
+  const switches = ['--disable-warning=ExperimentalWarning', ...(serves ? ['--max-semi-space-size=4', '--heap-growing-percent=30'] : [])]
   const ended = await runPassingSignals(node, [...switches, file, ...args], {
     stdio: 'inherit',
     env: serves ? { MALLOC_ARENA_MAX: '2', ...env } : env,

@@ -26,10 +26,7 @@ export class JsonPieces {
     setImmediate(() => {
       this.#holders -= 1
       if (this.#holders > 0) return
-      for (const { buffer, byteLength } of this.pieces) {
-        // What shares its memory with others is short.
-        if (byteLength >= LONG_BYTES_MIN && buffer.byteLength === byteLength && buffer instanceof ArrayBuffer) buffer.transfer(0)
-      }
+      this.pieces.forEach(giveBack)
     })
   }
 
@@ -44,3 +41,8 @@ export class JsonPieces {
 }
 
 const LONG_BYTES_MIN = 2048
+
+/** Gives the memory of bytes back that nobody looks at any more. What shares its memory with others is short, and left to the collector. */
+export function giveBack({ buffer, byteLength }: Uint8Array): void {
+  if (byteLength >= LONG_BYTES_MIN && buffer.byteLength === byteLength && buffer instanceof ArrayBuffer) buffer.transfer(0)
+}

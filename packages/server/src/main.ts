@@ -19,7 +19,7 @@ export async function serve(config: ServerConfig): Promise<void> {
   // and the second must not cut the orderly end short.
   for (const signal of STOP_SIGNALS) process.on(signal, stop.resolve)
   try {
-    await using service = await openService({ listThreads: Math.min(LIST_THREADS_MAX, availableParallelism()), ...config })
+    await using service = await openService({ listThreads: Math.max(1, Math.min(LIST_THREADS_MAX, availableParallelism() - 1)), ...config })
     const { url } = await service.listen()
     // It may be a disk that is mounted later, or a slip of the pen; calls cannot say which, so the operator is told.
     for (const path of [...config.allowPaths, ...Object.values(config.projectPaths ?? {}).flat()].filter((each) => !existsSync(each))) {

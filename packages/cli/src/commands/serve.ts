@@ -34,7 +34,7 @@ export function addServe(program: Command): void {
     .option('--keystone-cache <seconds>', 'for how long an answer of Keystone is remembered (OPENCBR_KEYSTONE_CACHE, default 60)')
     .option('--keystone-access-keys', 'take calls signed by EC2 credentials of Keystone: its user then reads all secrets there (OPENCBR_KEYSTONE_ACCESS_KEYS)')
     .option('--prune-grace <time>', 'keep data that no backup needs any more for so long before its space is given back, as 24h (OPENCBR_PRUNE_GRACE, default 0s)')
-    .option('--list-threads <count>', 'threads that put long lists together, when the catalogue is SQLite; 0: the server does it itself, and other calls wait (OPENCBR_LIST_THREADS, default: as many as processors, 4 at most)')
+    .option('--list-threads <count>', 'threads that put long lists together, when the catalogue is SQLite; 0: the server does it itself, and other calls wait (OPENCBR_LIST_THREADS, default: one less than processors, at least 1 and at most 4)')
     .option('--webhooks <file>', 'tell the receivers in this file of events; a JSON list of {"url", "secret"} (OPENCBR_WEBHOOKS, default: none)')
     .option('--log-level <level>', `${LOG_LEVELS.join(', ')} (OPENCBR_LOG_LEVEL, default ${serveDefaults.logLevel})`)
     .option('--config <file>', 'JSON file with data, database, master_key_file, storage, listen, allow_paths, region, strict_resources, share_servers_only, log_level, tls_cert, tls_key, trust_proxy, prune_grace, webhooks, the limits and the settings of Keystone (OPENCBR_CONFIG)')

@@ -1,4 +1,5 @@
-import { JsonPieces } from '../json-pieces.ts'
+import { giveBack, JsonPieces } from '../json-pieces.ts'
+import { compress, type Encoding } from './compression.ts'
 
 /** An answer's body as it goes out: in one piece, or in several. Bytes and text are JSON already. */
 export function bytesOf(body: unknown): Uint8Array | JsonPieces {
@@ -11,4 +12,11 @@ export function takeInOnePiece(bytes: Uint8Array | JsonPieces): Uint8Array {
   const whole = bytes.join()
   bytes.letGo()
   return whole
+}
+
+export async function takeCompressed(encoding: Encoding, bytes: Uint8Array | JsonPieces): Promise<Uint8Array> {
+  const whole = takeInOnePiece(bytes)
+  const compressed = await compress(encoding, whole)
+  if (whole !== bytes) giveBack(whole)
+  return compressed
 }

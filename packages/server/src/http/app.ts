@@ -12,9 +12,9 @@ import { isOutage } from '../db/outage.ts'
 import { narrowEnterpriseProjects } from '../enterprise-projects.ts'
 import { Failure, failures } from '../failures.ts'
 import { administrationOf, enterpriseProjectsFor, IdentityFailure, mayInProject, type ConfinedCall, type Identity, type Refused, type SignedRequest } from '../identity/index.ts'
-import { bytesOf, takeInOnePiece } from './answer-bytes.ts'
+import { bytesOf, takeCompressed, takeInOnePiece } from './answer-bytes.ts'
 import { entryOf, isAudited, joinTargets, targetsOfAnswer, type AuditedCall } from './audit-call.ts'
-import { chooseEncoding, compress } from './compression.ts'
+import { chooseEncoding } from './compression.ts'
 import { parseBody, parseText, withoutNulls } from './parse-input.ts'
 import type { QuickAnswers } from './quick-answers.ts'
 import { GatewayRefusal, notPermitted } from './refusal.ts'
@@ -322,13 +322,13 @@ async function send(reply: FastifyReply, { status, body, headers, stream }: Answ
     await reply.send()
     return
   }
-  const bytes = takeInOnePiece(bytesOf(body))
+  const bytes = bytesOf(body)
   void reply.header('content-type', 'application/json; charset=utf-8')
-  const encoding = chooseEncoding(reply.request.headers['accept-encoding'], bytes.length)
+  const encoding = chooseEncoding(reply.request.headers['accept-encoding'], bytes.byteLength)
   if (encoding === undefined) {
-    await reply.send(bytes)
+    await reply.send(takeInOnePiece(bytes))
     return
   }
-  const compressed = await compress(encoding, bytes)
+  const compressed = await takeCompressed(encoding, bytes)
   await reply.headers({ 'content-encoding': encoding, vary: 'accept-encoding' }).send(compressed)
 }

@@ -13,8 +13,8 @@ import { parse as parseQuery } from 'fast-querystring'
 import type { ReadRevisions } from '../db/revisions.ts'
 import { enterpriseProjectsFor, mayInProject, type Identity } from '../identity/index.ts'
 import type { ProjectId } from '../ids.ts'
-import { bytesOf, takeInOnePiece } from './answer-bytes.ts'
-import { chooseEncoding, compress } from './compression.ts'
+import { bytesOf, takeCompressed } from './answer-bytes.ts'
+import { chooseEncoding } from './compression.ts'
 import { parseText } from './parse-input.ts'
 import { newRequestId } from './request-id.ts'
 import type { Answer, ListCall, Route } from './route.ts'
@@ -106,7 +106,7 @@ export function openQuickAnswers({ routes, readRevisions, recallToken, isOpen, i
     lines.push('content-type', 'application/json; charset=utf-8')
     const encoding = chooseEncoding(request.headers['accept-encoding'], bytes.byteLength)
     if (encoding !== undefined) {
-      bytes = await compress(encoding, takeInOnePiece(bytes))
+      bytes = await takeCompressed(encoding, bytes)
       lines.push('content-encoding', encoding, 'vary', 'accept-encoding')
     }
     lines.push('content-length', String(bytes.byteLength))
