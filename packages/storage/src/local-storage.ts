@@ -21,6 +21,12 @@ const TEMPORARY_MARK = '-tmp-'
 /** The system takes at most 1024 buffers in one vectored write. */
 const PARTS_PER_WRITE_MAX = 1024
 
+/**
+ * The system looks for memory in one piece for what it is given at once. Short pieces it has from what was in use a moment ago; long ones often
+ * have to be got from the machine that a virtual one runs on, which takes longer than the copy.
+ */
+const BYTES_PER_WRITE_MAX = 512 * 1024
+
 const codeOfSystemError: Record<string, StorageFailureCode> = {
   ENOENT: 'storage.not_found',
   ENOTDIR: 'storage.not_found',
@@ -48,9 +54,9 @@ function asStorageFailure(error: unknown, key: string): unknown {
 
 async function writeAll(handle: FileHandle, parts: readonly Uint8Array[]): Promise<void> {
   let position = 0
-  let pending = parts.filter((part) => part.length > 0)
+  let pending = parts.flatMap((part) => piecesOf(part))
   while (pending.length > 0) {
-    const batch = pending.slice(0, PARTS_PER_WRITE_MAX)
+    const batch = pending.slice(0, batchLength(pending))
     let { bytesWritten } = await handle.writev(batch, position)
     position += bytesWritten
     // A write may be cut short, for instance by a signal; go on where it stopped.
@@ -63,6 +69,22 @@ async function writeAll(handle: FileHandle, parts: readonly Uint8Array[]): Promi
     const first = pending[0]
     if (bytesWritten > 0 && first !== undefined) pending[0] = first.subarray(bytesWritten)
   }
+}
+
+function piecesOf(part: Uint8Array): Uint8Array[] {
+  return Array.from({ length: Math.ceil(part.length / BYTES_PER_WRITE_MAX) }, (_, i) => part.subarray(i * BYTES_PER_WRITE_MAX, (i + 1) * BYTES_PER_WRITE_MAX))
+}
+
+/** How many of the pieces go in one write. */
+function batchLength(pieces: readonly Uint8Array[]): number {
+  let bytes = 0
+  let count = 0
+  while (count < Math.min(pieces.length, PARTS_PER_WRITE_MAX)) {
+    bytes += pieces[count]?.length ?? 0
+    if (count > 0 && bytes > BYTES_PER_WRITE_MAX) break
+    count += 1
+  }
+  return count
 }
 
 async function syncDirectory(directory: string): Promise<void> {
