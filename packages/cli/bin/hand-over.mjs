@@ -46,7 +46,7 @@ export async function handOver(file, args) {
   const switches = ['--disable-warning=ExperimentalWarning', ...(serves ? ['--max-semi-space-size=4', '--heap-growing-percent=30'] : [])]
   const ended = await runPassingSignals(node, [...switches, file, ...args], {
     stdio: 'inherit',
-    env: serves ? { MALLOC_ARENA_MAX: '2', ...env } : env,
+    env: serves ? { MALLOC_ARENA_MAX: '1', ...env } : env,
   }).catch((error) => fail(`${node} cannot be started: ${error.message}`))
   endLike(ended)
 }
