@@ -2,12 +2,12 @@ import type { Backup, BackupMetadata, ReplicationRecord } from '@opencbr/contrac
 import { formatTime, formatTimeOrNull } from '../clock.ts'
 import type { Flag, Row } from '../db/schema.ts'
 import type { BackupId } from '../ids.ts'
-import { JsonPieces } from '../json-pieces.ts'
+import { giveBack, JsonPieces } from '../json-pieces.ts'
 import type { VisibleBackup } from './backup-list-store.ts'
 import type { BackupPage } from './list-backups.ts'
 import type { ShownBackup } from './show-backup.ts'
 
-/** A `ListBackupsResponse` in JSON. */
+/** A `ListBackupsResponse` in JSON. Takes the page's bytes: nobody may look at them afterwards. */
 export function backupPageToWire(page: BackupPage): JsonPieces {
   const frame = `],${JSON.stringify({ count: page.count, offset: page.offset, limit: page.limit }).slice(1)}`
   return new JsonPieces([Buffer.from('{"backups":['), ...documentsToWire(page), Buffer.from(frame)])
@@ -50,7 +50,9 @@ function documentsToWire({ documents, replicationRecords }: BackupPage): Uint8Ar
     parts.push(bytes.subarray(from, to), Buffer.from(own.map((record) => JSON.stringify(replicationRecordToWire(record))).join(',')))
     from = to
   }
-  return [Buffer.concat([...parts, bytes.subarray(from)])]
+  const whole = Buffer.concat([...parts, bytes.subarray(from)])
+  giveBack(documents)
+  return [whole]
 }
 
 function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {

@@ -5,6 +5,7 @@ import type { Deps } from '../deps.ts'
 import { readEnterpriseProjects } from '../enterprise-projects.ts'
 import { Failure } from '../failures.ts'
 import type { BackupId, CheckpointId, ProjectId, ResourceId, VaultId } from '../ids.ts'
+import { giveBack } from '../json-pieces.ts'
 import { openBackupFences, type FindStart } from './backup-fences.ts'
 import {
   countBackupRows, findBackupRevision, findVisibleBackup, listBackupDocuments, piecesBehind, placeInOrder, rolesOf,
@@ -158,13 +159,17 @@ async function listByStatus(list: List, start: PageStart, limit: number): Promis
   return joinPages(pages)
 }
 
+/** Takes the pages' bytes: nobody may look at them afterwards. */
 function joinPages(pages: readonly Page[]): Page {
   const filled = pages.filter(({ rows }) => rows > 0)
   const rows = filled.reduce((sum, page) => sum + page.rows, 0)
   const revision = pages.every((page) => page.revision === pages[0]?.revision) ? pages[0]?.revision : undefined
   const comma = Buffer.from(',')
   const parts = filled.flatMap(({ documents }, index) => index === 0 ? [documents] : [comma, documents])
-  return { rows, ...(revision === undefined ? {} : { revision }), documents: parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts) }
+  const [only] = parts
+  const documents = parts.length === 1 && only !== undefined ? only : Buffer.concat(parts)
+  for (const page of filled) if (page.documents !== documents) giveBack(page.documents)
+  return { rows, ...(revision === undefined ? {} : { revision }), documents }
 }
 
 async function listPage(list: List, start: PageStart, limit: number): Promise<Page> {
