@@ -33,7 +33,7 @@ export async function listChildren(db: Reader, projectId: ProjectId, parentId: B
  * How many backups a statement changes. SQLite holds up everybody while a statement runs, and each row takes a millisecond or two; on
  * PostgreSQL each statement counts anew.
  */
-const ROWS_AT_ONCE = { sqlite: 20, postgres: 500 } as const
+const ROWS_AT_ONCE = { sqlite: 4, postgres: 500 } as const
 
 /** Cuts ids so that a statement with each part does not take long. */
 export function* inParts<Id extends string>(db: Reader, ids: readonly Id[]): Generator<Id[]> {

@@ -11,7 +11,7 @@ import {
 /** Beyond this many, rarely used statements are prepared anew; a server uses about a hundred. */
 const STATEMENTS_KEPT_MAX = 500
 /** A transaction that goes on for longer lets others have the event loop. */
-const TURN_MS_MAX = 20
+const TURN_MS_MAX = 4
 
 /** Runs a compiled statement at once, without Kysely between. */
 export type RunNow = <Row>(query: Pick<CompiledQuery, 'sql' | 'parameters'>) => QueryResult<Row>
