@@ -8,12 +8,12 @@ import { isAllowedDestination, resolveAllowedPath } from './allowed-path.ts'
 async function withDirectory(run: (base: string) => Promise<void>): Promise<void> {
   const base = await fs.realpath(await fs.mkdtemp(join(tmpdir(), 'opencbr-paths-')))
   try {
-    for (const name of ['root/inner', 'root/data/vaults', 'outside', 'root-beside']) await fs.mkdir(join(base, name), { recursive: true })
-    await fs.symlink(join(base, 'outside'), join(base, 'root/leads-out'))
-    await fs.symlink(join(base, 'root/inner'), join(base, 'root/leads-in'))
-    await fs.symlink(join(base, 'outside/not-there'), join(base, 'root/leads-nowhere'))
-    await fs.symlink(join(base, 'root'), join(base, 'root-by-link'))
-    await fs.writeFile(join(base, 'root/file'), '')
+    for (const name of ['allowed/inner', 'allowed/data/vaults', 'outside', 'allowed-beside']) await fs.mkdir(join(base, name), { recursive: true })
+    await fs.symlink(join(base, 'outside'), join(base, 'allowed/leads-out'))
+    await fs.symlink(join(base, 'allowed/inner'), join(base, 'allowed/leads-in'))
+    await fs.symlink(join(base, 'outside/not-there'), join(base, 'allowed/leads-nowhere'))
+    await fs.symlink(join(base, 'allowed'), join(base, 'allowed-by-link'))
+    await fs.writeFile(join(base, 'allowed/file'), '')
     await run(base)
   } finally {
     await fs.rm(base, { recursive: true, force: true })
@@ -22,32 +22,32 @@ async function withDirectory(run: (base: string) => Promise<void>): Promise<void
 
 test('only what exists inside a root and apart from the server\'s data is resolved', async () => {
   await withDirectory(async (base) => {
-    const rules = { allowedRoots: [join(base, 'root-by-link')], forbiddenPaths: [join(base, 'root/data')] }
+    const rules = { allowedRoots: [join(base, 'allowed-by-link')], forbiddenPaths: [join(base, 'allowed/data')] }
     const resolve = (path: string) => resolveAllowedPath(join(base, path), rules)
-    assert.equal(await resolve('root/inner'), join(base, 'root/inner'))
-    assert.equal(await resolve('root-by-link/leads-in'), join(base, 'root/inner'))
-    assert.equal(await resolve('root/file'), join(base, 'root/file'))
-    for (const path of ['outside', 'root-beside', 'root/leads-out', 'root/leads-nowhere', 'root/not-there', 'root/data', 'root/data/vaults', 'root']) {
+    assert.equal(await resolve('allowed/inner'), join(base, 'allowed/inner'))
+    assert.equal(await resolve('allowed-by-link/leads-in'), join(base, 'allowed/inner'))
+    assert.equal(await resolve('allowed/file'), join(base, 'allowed/file'))
+    for (const path of ['outside', 'allowed-beside', 'allowed/leads-out', 'allowed/leads-nowhere', 'allowed/not-there', 'allowed/data', 'allowed/data/vaults', 'allowed']) {
       assert.equal(await resolve(path), undefined, path)
     }
-    assert.equal(await resolveAllowedPath(`${base}/root/inner/../inner`, rules), undefined)
-    assert.equal(await resolveAllowedPath('root/inner', rules), undefined)
-    assert.equal(await resolveAllowedPath(join(base, 'root/inner'), { allowedRoots: [], forbiddenPaths: [] }), undefined)
+    assert.equal(await resolveAllowedPath(`${base}/allowed/inner/../inner`, rules), undefined)
+    assert.equal(await resolveAllowedPath('allowed/inner', rules), undefined)
+    assert.equal(await resolveAllowedPath(join(base, 'allowed/inner'), { allowedRoots: [], forbiddenPaths: [] }), undefined)
   })
 })
 
 test('a destination may be missing, and its nearest existing parent decides', async () => {
   await withDirectory(async (base) => {
-    const rules = { allowedRoots: [join(base, 'root')], forbiddenPaths: [join(base, 'root/data')] }
+    const rules = { allowedRoots: [join(base, 'allowed')], forbiddenPaths: [join(base, 'allowed/data')] }
     const allowed = (path: string) => isAllowedDestination(join(base, path), rules)
-    for (const path of ['root/inner', 'root/inner/new/deeper', 'root/leads-in/new', 'root/new']) assert.equal(await allowed(path), true, path)
-    for (const path of ['outside/new', 'root-beside/new', 'root/leads-out/new', 'root/leads-nowhere', 'root/leads-nowhere/new', 'root/data/new', 'root', 'root/file/new']) {
+    for (const path of ['allowed/inner', 'allowed/inner/new/deeper', 'allowed/leads-in/new', 'allowed/new']) assert.equal(await allowed(path), true, path)
+    for (const path of ['outside/new', 'allowed-beside/new', 'allowed/leads-out/new', 'allowed/leads-nowhere', 'allowed/leads-nowhere/new', 'allowed/data/new', 'allowed', 'allowed/file/new']) {
       assert.equal(await allowed(path), false, path)
     }
-    assert.equal(await isAllowedDestination(`${base}/root/new/../../outside`, rules), false)
-    assert.equal(await isAllowedDestination('root/new', rules), false)
+    assert.equal(await isAllowedDestination(`${base}/allowed/new/../../outside`, rules), false)
+    assert.equal(await isAllowedDestination('allowed/new', rules), false)
     assert.equal(await isAllowedDestination('', rules), false)
-    assert.equal(await isAllowedDestination(`${base}/root/new\0`, rules), false)
+    assert.equal(await isAllowedDestination(`${base}/allowed/new\0`, rules), false)
     assert.equal(await isAllowedDestination(join(base, 'anything'), { allowedRoots: ['/'], forbiddenPaths: [] }), true)
   })
 })

@@ -38,7 +38,7 @@ export async function startPostgresServer(settings: readonly string[] = []): Pro
     // To a file and not through a pipe, which would keep this process from ending.
     const log = openSync(logFile, 'a', 0o600)
     try {
-      return spawn(command, rest, { cwd: directory, stdio: ['ignore', log, log], env: { ...process.env, ...libraryPath(programs) } })
+      return spawn(command, rest, { cwd: directory, stdio: ['ignore', log, log], env: { ...process.env, ...findLibraries(programs) } })
     } finally {
       closeSync(log)
     }
@@ -111,7 +111,7 @@ function userChange(): string[] {
 }
 
 /** Programs that were unpacked have their libraries beside them. */
-function libraryPath(programs: string): { LD_LIBRARY_PATH?: string } {
+function findLibraries(programs: string): { LD_LIBRARY_PATH?: string } {
   const root = programs.replace(/\/usr\/lib\/postgresql\/.*$/, '')
   if (root === '') return {}
   const { status, stdout } = spawnSync('find', [join(root, 'usr/lib'), '-maxdepth', '2', '-name', 'libpq.so.5'], { encoding: 'utf8' })
